@@ -1,0 +1,283 @@
+//! `forkmon.core` for Lua: arguments in, bytes exact, nothing else.
+
+use crate::program::{Program, Resume, Start};
+use crate::settings::Settings;
+use crate::sys::process::set_environment;
+use crate::{report, supervisor};
+use mlua::{Error, ExternalResult, Function, Lua, LuaString, MultiValue, Result, Table, Value};
+use std::cell::RefCell;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, PathBuf};
+
+thread_local! {
+    /// The program of this process. A clone has its own copy, as of everything.
+    static PROGRAM: RefCell<Option<Program>> = const { RefCell::new(None) };
+}
+
+#[cfg(feature = "lua51")]
+const LUA: &str = "Lua 5.1";
+#[cfg(feature = "lua52")]
+const LUA: &str = "Lua 5.2";
+#[cfg(feature = "lua53")]
+const LUA: &str = "Lua 5.3";
+#[cfg(feature = "lua54")]
+const LUA: &str = "Lua 5.4";
+#[cfg(feature = "lua55")]
+const LUA: &str = "Lua 5.5";
+#[cfg(feature = "luajit")]
+const LUA: &str = "LuaJIT";
+
+/// Runs `action` on the program, if forkmon is enabled in this process.
+fn with<T>(action: impl FnOnce(&mut Program) -> T) -> Option<T> {
+    PROGRAM.with_borrow_mut(|program| program.as_mut().map(action))
+}
+
+/// The module: `require 'forkmon.core'`.
+#[mlua::lua_module(name = "forkmon_core")]
+fn module(lua: &Lua) -> Result<Table> {
+    let core = lua.create_table()?;
+    core.set("VERSION", env!("CARGO_PKG_VERSION"))?;
+    core.set("LUA", LUA)?;
+    core.set("PLATFORM", std::env::consts::OS)?;
+    let add = |name: &str, function: Result<Function>| core.set(name, function?);
+
+    add("start", lua.create_function(start))?;
+    add(
+        "configure",
+        lua.create_function(|_, settings: Table| {
+            let settings = read_settings(&settings)?;
+            with(|program| program.configure(settings));
+            Ok(())
+        }),
+    )?;
+    add(
+        "active",
+        lua.create_function(|_, ()| Ok(with(|program| program.is_active()) == Some(true))),
+    )?;
+    add(
+        "disable",
+        lua.create_function(|_, ()| {
+            with(Program::disable);
+            Ok(())
+        }),
+    )?;
+    add(
+        "reopens",
+        lua.create_function(|_, reopens: bool| {
+            with(|program| program.set_reopens(reopens));
+            Ok(())
+        }),
+    )?;
+    add(
+        "visit",
+        lua.create_function(|lua, path: LuaString| {
+            resumed(lua, with(|program| program.visit(&path.as_bytes())).flatten())
+        }),
+    )?;
+    add("visit_candidates", lua.create_function(visit_candidates))?;
+    add("checkpoint", lua.create_function(checkpoint))?;
+    add(
+        "watch",
+        lua.create_function(|_, path: LuaString| {
+            with(|program| program.watch(&path.as_bytes()));
+            Ok(())
+        }),
+    )?;
+    add(
+        "wrote",
+        lua.create_function(|_, path: LuaString| {
+            with(|program| program.wrote(&path.as_bytes()));
+            Ok(())
+        }),
+    )?;
+    add(
+        "hook",
+        lua.create_function(|lua, (original, before): (Function, Function)| {
+            crate::sys::lua::hook(lua, original, before)
+        }),
+    )?;
+    add(
+        "absolute",
+        lua.create_function(|lua, path: LuaString| lua.create_string(absolute(&path.as_bytes()))),
+    )?;
+    add(
+        "getcwd",
+        lua.create_function(|lua, ()| {
+            lua.create_string(std::env::current_dir()?.as_os_str().as_bytes())
+        }),
+    )?;
+    add(
+        "exe",
+        lua.create_function(|lua, ()| {
+            lua.create_string(std::fs::read_link("/proc/self/exe")?.as_os_str().as_bytes())
+        }),
+    )?;
+    add(
+        "cmdline",
+        lua.create_function(|lua, ()| {
+            let bytes = std::fs::read("/proc/self/cmdline")?;
+            let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+            let words: Result<Vec<_>> =
+                bytes.split(|byte| *byte == 0).map(|word| lua.create_string(word)).collect();
+            words
+        }),
+    )?;
+    add(
+        "isatty",
+        lua.create_function(|_, descriptor: i32| {
+            Ok(crate::sys::descriptors::is_terminal(descriptor))
+        }),
+    )?;
+    add(
+        "setenv",
+        lua.create_function(|_, (name, value): (LuaString, Option<LuaString>)| {
+            let name = c_string(&name)?;
+            let value = value.as_ref().map(c_string).transpose()?;
+            set_environment(&name, value.as_deref()).into_lua_err()
+        }),
+    )?;
+    add("exec", lua.create_function(exec))?;
+    add(
+        "warn",
+        lua.create_function(|_, text: LuaString| {
+            report::warn_bytes(&text.as_bytes());
+            Ok(())
+        }),
+    )?;
+    Ok(core)
+}
+
+fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
+    let began = supervisor::restart::started_at();
+    let inherited: bool = options.get("inherited")?;
+    let start = Start {
+        settings: read_settings(&options)?,
+        main: options.get::<Option<LuaString>>("main")?.map(|path| path.as_bytes().to_vec()),
+        before: paths(&options, "before")?
+            .into_iter()
+            .map(|path| {
+                let changed = crate::watch::Stamp::of_file(&path).is_newer_than(began);
+                (path, changed)
+            })
+            .collect(),
+        watch: paths(&options, "watch")?,
+        inherited,
+    };
+    let started = Program::start(start, |board, program, settings, mask| {
+        supervisor::run(board, program, settings, inherited, mask);
+    });
+    match started {
+        Ok((program, resume)) => {
+            PROGRAM.set(Some(program));
+            if let Ok(variable) = CString::new(supervisor::restart::variable()) {
+                let _ = set_environment(&variable, None);
+            }
+            let resume = resumed(lua, resume)?;
+            Ok(MultiValue::from_vec(vec![Value::Boolean(true), resume]))
+        }
+        Err(error) => failed(lua, &error.to_string()),
+    }
+}
+
+fn visit_candidates(lua: &Lua, (paths, watched): (Vec<LuaString>, Vec<bool>)) -> Result<Value> {
+    let candidates: Vec<_> =
+        paths.iter().map(|path| path.as_bytes().to_vec()).zip(watched).collect();
+    resumed(lua, with(|program| program.visit_candidates(&candidates)).flatten())
+}
+
+fn checkpoint(lua: &Lua, label: Option<LuaString>) -> Result<MultiValue> {
+    let label = label.map(|label| label.as_bytes().to_vec()).unwrap_or_default();
+    match with(|program| program.checkpoint(&label)) {
+        Some((Ok(()), resume)) => {
+            let resume = resumed(lua, resume)?;
+            Ok(MultiValue::from_vec(vec![Value::Boolean(true), Value::Nil, resume]))
+        }
+        Some((Err(declined), _)) => failed(lua, &declined.to_string()),
+        None => failed(lua, "forkmon is not enabled"),
+    }
+}
+
+fn exec(lua: &Lua, (arguments, changes): (Vec<LuaString>, Table)) -> Result<MultiValue> {
+    let arguments: Vec<CString> = arguments.iter().map(c_string).collect::<Result<_>>()?;
+    let Some(command) = arguments.first() else {
+        return Err(Error::runtime("exec: no command given"));
+    };
+    for pair in changes.pairs::<LuaString, Value>() {
+        let (name, value) = pair?;
+        let value = match value {
+            Value::String(value) => Some(c_string(&value)?),
+            _ => None,
+        };
+        set_environment(&c_string(&name)?, value.as_deref()).into_lua_err()?;
+    }
+    // The C library's own search on PATH.
+    let Err(error) = nix::unistd::execvp(command, &arguments);
+    failed(lua, error.desc())
+}
+
+fn failed(lua: &Lua, message: &str) -> Result<MultiValue> {
+    Ok(MultiValue::from_vec(vec![Value::Nil, Value::String(lua.create_string(message)?)]))
+}
+
+fn resumed(lua: &Lua, resume: Option<Resume>) -> Result<Value> {
+    let Some(resume) = resume else { return Ok(Value::Nil) };
+    let table = lua.create_table()?;
+    let changed: Result<Vec<_>> =
+        resume.letter.changed.iter().map(|path| lua.create_string(path)).collect();
+    table.set("changed", changed?)?;
+    table.set("count", resume.letter.count)?;
+    table.set("checkpoint", resume.label.map(|label| lua.create_string(label)).transpose()?)?;
+    Ok(Value::Table(table))
+}
+
+fn read_settings(options: &Table) -> Result<Settings> {
+    Ok(Settings {
+        restart_delay: options.get("restart_delay")?,
+        ignore_delay: options.get("ignore_delay")?,
+        poll: options.get("poll")?,
+        max_checkpoints: options.get("max_checkpoints")?,
+        stop_timeout: options.get("stop_timeout")?,
+        stop_signal: options.get("stop_signal")?,
+        quiet: options.get("quiet")?,
+        colors: options.get("colors")?,
+        content: options.get("content")?,
+        clear: options.get("clear")?,
+    })
+}
+
+fn paths(options: &Table, name: &str) -> Result<Vec<Vec<u8>>> {
+    let list: Vec<LuaString> = options.get(name)?;
+    Ok(list.iter().map(|path| path.as_bytes().to_vec()).collect())
+}
+
+fn c_string(string: &LuaString) -> Result<CString> {
+    CString::new(string.as_bytes().to_vec()).into_lua_err()
+}
+
+/// The absolute form of a path: joined to the working directory, without `.` and
+/// empty components. `..` is taken back only over what is no symbolic link, so
+/// that the result leads where the original did.
+fn absolute(path: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(OsStr::from_bytes(path));
+    let joined = match std::env::current_dir() {
+        Ok(directory) if path.is_relative() => directory.join(path),
+        _ => path,
+    };
+    let mut out = PathBuf::from("/");
+    for component in joined.components() {
+        match component {
+            Component::ParentDir => {
+                let link = std::fs::symlink_metadata(&out).is_ok_and(|found| found.is_symlink());
+                if link || out.ends_with("..") {
+                    out.push("..");
+                } else {
+                    out.pop();
+                }
+            }
+            Component::Normal(name) => out.push(name),
+            _ => {}
+        }
+    }
+    out.into_os_string().into_vec()
+}

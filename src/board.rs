@@ -1,0 +1,236 @@
+//! The board: shared memory through which the program and its supervisor talk.
+//!
+//! Theory of operation. The program writes *records* (a checkpoint was taken, a
+//! file is a dependency, …) into a ring; the supervisor takes them out. At most
+//! one process writes at any time, the running program: its checkpoints are
+//! parked and a resumed one only runs after its predecessor is gone. A record
+//! becomes visible when the tail moves past it, so a writer killed in the middle
+//! leaves nothing behind. The other way goes one letter at a time: the
+//! supervisor fills the mail before it wakes a checkpoint. Three words hold pids
+//! that the kernel itself writes while it clones, so that no process is ever
+//! unknown to the supervisor.
+//!
+//! The ring costs no system call while the supervisor is awake; when it sleeps,
+//! the writer rings the doorbell, a signal that nobody can close.
+
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+/// Words in the ring: 512 KiB, some four thousand ordinary records.
+const RING_WORDS: usize = 1 << 16;
+/// Words in the mail: changed paths beyond 64 KiB are left out of the letter.
+const MAIL_WORDS: usize = 1 << 13;
+/// Slots for the paths announced so far; beyond, a `watch` line may repeat.
+const ANNOUNCED: usize = 1 << 15;
+
+/// The longest letter, in bytes.
+pub const MAIL_BYTES: usize = (MAIL_WORDS - 1) * 8;
+
+/// The memory shared by one supervisor and everything it has cloned.
+#[repr(C)]
+pub struct Board {
+    /// The clone that the running program made last, as the kernel reports it.
+    pub newest_clone: AtomicI32,
+    /// The program resumed last; 0 while a woken checkpoint is still cloning it.
+    pub program: AtomicI32,
+    /// The checkpoint that is meant by the wake signal; 0 when none is.
+    pub wake: AtomicI32,
+    sleeping: AtomicU32,
+    head: AtomicU64,
+    tail: AtomicU64,
+    ring: [AtomicU64; RING_WORDS],
+    mail: [AtomicU64; MAIL_WORDS],
+    announced: [AtomicU64; ANNOUNCED],
+}
+
+/// What became of a record that was offered to the ring.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Push {
+    /// In the ring; the supervisor is awake and will see it.
+    Done,
+    /// In the ring; the supervisor sleeps and wants its doorbell rung.
+    Ring,
+    /// No room until the supervisor has taken records out.
+    Full,
+}
+
+impl Board {
+    /// Appends a record. Only the running program may call this.
+    pub fn push(&self, record: &[u8]) -> Push {
+        let words = 1 + record.len().div_ceil(8);
+        assert!(words < RING_WORDS, "a record is bounded by a path's length");
+        let tail = self.tail.load(Ordering::Relaxed);
+        let used = (tail - self.head.load(Ordering::Acquire)) as usize;
+        if used + words > RING_WORDS {
+            return Push::Full;
+        }
+        let at = |offset: usize| &self.ring[(tail as usize + offset) % RING_WORDS];
+        at(0).store(record.len() as u64, Ordering::Relaxed);
+        for (offset, chunk) in record.chunks(8).enumerate() {
+            at(1 + offset).store(word(chunk), Ordering::Relaxed);
+        }
+        // Sequentially consistent with `sleep`: either the supervisor sees the
+        // record before it sleeps, or we see that it sleeps.
+        self.tail.store(tail + words as u64, Ordering::SeqCst);
+        if self.sleeping.swap(0, Ordering::SeqCst) == 1 { Push::Ring } else { Push::Done }
+    }
+
+    /// Takes the oldest record out. Only the supervisor may call this.
+    pub fn pop(&self) -> Option<Vec<u8>> {
+        let head = self.head.load(Ordering::Relaxed);
+        if head == self.tail.load(Ordering::SeqCst) {
+            return None;
+        }
+        let at = |offset: usize| {
+            self.ring[(head as usize + offset) % RING_WORDS].load(Ordering::Relaxed)
+        };
+        let length = at(0) as usize;
+        let words = length.div_ceil(8);
+        let mut record = Vec::with_capacity(words * 8);
+        for offset in 0..words {
+            record.extend_from_slice(&at(1 + offset).to_le_bytes());
+        }
+        record.truncate(length);
+        self.head.store(head + 1 + words as u64, Ordering::Release);
+        Some(record)
+    }
+
+    /// Whether every record has been taken out.
+    pub fn is_drained(&self) -> bool {
+        self.head.load(Ordering::Acquire) == self.tail.load(Ordering::SeqCst)
+    }
+
+    /// Announces that the supervisor is about to sleep. Returns false when a
+    /// record has come meanwhile: then it must not.
+    pub fn sleep(&self) -> bool {
+        self.sleeping.store(1, Ordering::SeqCst);
+        if self.is_drained() {
+            return true;
+        }
+        self.sleeping.store(0, Ordering::SeqCst);
+        false
+    }
+
+    /// Says that the supervisor is awake.
+    pub fn awake(&self) {
+        self.sleeping.store(0, Ordering::SeqCst);
+    }
+
+    /// Leaves a letter for the checkpoint that is about to be woken.
+    ///
+    /// # Panics
+    /// When the letter is longer than [`MAIL_BYTES`].
+    pub fn post(&self, letter: &[u8]) {
+        assert!(letter.len() <= MAIL_BYTES, "the letter was cut to size");
+        self.mail[0].store(letter.len() as u64, Ordering::Relaxed);
+        for (slot, chunk) in self.mail[1..].iter().zip(letter.chunks(8)) {
+            slot.store(word(chunk), Ordering::Relaxed);
+        }
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    /// Reads the letter.
+    pub fn letter(&self) -> Vec<u8> {
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let length = (self.mail[0].load(Ordering::Relaxed) as usize).min(MAIL_BYTES);
+        let mut letter: Vec<u8> = self.mail[1..=length.div_ceil(8)]
+            .iter()
+            .flat_map(|slot| slot.load(Ordering::Relaxed).to_le_bytes())
+            .collect();
+        letter.truncate(length);
+        letter
+    }
+
+    /// Notes that the user has been told of `path`; false when that was so already.
+    ///
+    /// Lives here, not in the program, because a resume forgets what the
+    /// program knew, and nobody wants the same lines after every save.
+    pub fn announce(&self, path: &[u8]) -> bool {
+        let digest = crate::watch::digest(path).max(1);
+        let start = digest as usize;
+        for step in 0..32 {
+            let slot = &self.announced[start.wrapping_add(step) % ANNOUNCED];
+            match slot.compare_exchange(0, digest, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(found) if found == digest => return false,
+                Err(_) => {}
+            }
+        }
+        true
+    }
+}
+
+fn word(chunk: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..chunk.len()].copy_from_slice(chunk);
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::shared::Shared;
+    use proptest::prelude::*;
+
+    proptest! {
+        // A board is a mapping that stays until the process ends.
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn records_come_out_whole_and_in_order(
+            batches in prop::collection::vec(
+                prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5000), 0..60), 1..6)
+        ) {
+            let board: Shared<Board> = Shared::new().unwrap();
+            for batch in batches {
+                let mut accepted = Vec::new();
+                for record in batch {
+                    if board.push(&record) != Push::Full {
+                        accepted.push(record);
+                    }
+                }
+                let taken: Vec<_> = std::iter::from_fn(|| board.pop()).collect();
+                prop_assert_eq!(taken, accepted);
+                prop_assert!(board.is_drained());
+            }
+        }
+
+        #[test]
+        fn letters_arrive_as_posted(letter in prop::collection::vec(any::<u8>(), 0..9000)) {
+            let board: Shared<Board> = Shared::new().unwrap();
+            board.post(&letter);
+            prop_assert_eq!(board.letter(), letter);
+        }
+    }
+
+    #[test]
+    fn a_full_ring_takes_nothing_until_it_is_read() {
+        let board: Shared<Board> = Shared::new().unwrap();
+        let record = [7u8; 4096];
+        let mut pushed = 0;
+        while board.push(&record) != Push::Full {
+            pushed += 1;
+        }
+        assert_eq!(pushed, RING_WORDS / 513);
+        assert_eq!(board.pop().as_deref(), Some(&record[..]));
+        assert_eq!(board.push(&record), Push::Done);
+    }
+
+    #[test]
+    fn the_doorbell_is_asked_for_once_per_sleep() {
+        let board: Shared<Board> = Shared::new().unwrap();
+        assert_eq!(board.push(b"a"), Push::Done);
+        assert!(!board.sleep(), "a record is waiting");
+        board.pop();
+        assert!(board.sleep());
+        assert_eq!(board.push(b"b"), Push::Ring);
+        assert_eq!(board.push(b"c"), Push::Done);
+    }
+
+    #[test]
+    fn a_path_is_announced_once() {
+        let board: Shared<Board> = Shared::new().unwrap();
+        assert!(board.announce(b"/a"));
+        assert!(board.announce(b"/b"));
+        assert!(!board.announce(b"/a"));
+    }
+}

@@ -1,0 +1,29 @@
+//! The native module `forkmon.core`: checkpoints, the supervisor, watching.
+//!
+//! Pure logic (`timeline`, `supervisor::machine`, `watch::table`, `messages`)
+//! never touches the system; the system layer (`sys`) never decides; `program`
+//! and `supervisor` are the two processes' short loops between them. Without a
+//! Lua feature the crate is exactly this; with one, `binding` makes it loadable.
+
+pub mod board;
+pub mod checkpoint;
+pub mod descriptors;
+pub mod messages;
+pub mod program;
+pub mod report;
+pub mod settings;
+pub mod supervisor;
+pub mod sys;
+pub mod terminal;
+pub mod timeline;
+pub mod watch;
+
+#[cfg(any(
+    feature = "lua51",
+    feature = "lua52",
+    feature = "lua53",
+    feature = "lua54",
+    feature = "lua55",
+    feature = "luajit"
+))]
+mod binding;

@@ -1,0 +1,299 @@
+//! What the program tells its supervisor, as bytes.
+//!
+//! Records are written by our own code, but decoding still trusts nothing: a
+//! program can scribble over any memory it has, and the supervisor must not
+//! fall over it.
+
+use crate::settings::Settings;
+use crate::watch::Stamp;
+
+/// The number of a checkpoint in a timeline; 0 is the state at `enable()`.
+pub type Index = u32;
+
+/// One message from the program.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// The program goes on; the first record of every run.
+    Running {
+        /// Its process.
+        pid: i32,
+        /// The options in force, which a resume takes back to what they were.
+        settings: Settings,
+    },
+    /// A checkpoint was taken.
+    Checkpoint {
+        /// Its place in the timeline.
+        index: Index,
+        /// The parked process.
+        pid: i32,
+        /// The label of an explicit checkpoint, or the path it was taken for.
+        name: Vec<u8>,
+        /// The program asked for it by name.
+        explicit: bool,
+    },
+    /// The program depends on a path.
+    Dependency {
+        /// The checkpoint a change resumes from; `None`: restart from the start.
+        checkpoint: Option<Index>,
+        /// Absolute path.
+        path: Vec<u8>,
+        /// What it looked like before it was opened.
+        stamp: Stamp,
+        /// Digest of its content then, where the stamp alone does not settle it.
+        content: Option<u64>,
+    },
+    /// The program itself is about to change a path it depends on.
+    Wrote {
+        /// Absolute path.
+        path: Vec<u8>,
+    },
+    /// The options were changed by a second `enable`.
+    Configured(Settings),
+}
+
+const RUNNING: u8 = 1;
+const CHECKPOINT: u8 = 2;
+const DEPENDENCY: u8 = 3;
+const WROTE: u8 = 4;
+const CONFIGURED: u8 = 5;
+
+impl Record {
+    /// The record as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        match self {
+            Record::Running { pid, settings } => {
+                out.push(RUNNING);
+                out.extend(pid.to_le_bytes());
+                settings.encode(&mut out);
+            }
+            Record::Checkpoint { index, pid, name, explicit } => {
+                out.push(CHECKPOINT);
+                out.extend(index.to_le_bytes());
+                out.extend(pid.to_le_bytes());
+                out.push(u8::from(*explicit));
+                out.extend(name);
+            }
+            Record::Dependency { checkpoint, path, stamp, content } => {
+                out.push(DEPENDENCY);
+                put_option(&mut out, checkpoint.map(u64::from));
+                put_option(&mut out, *content);
+                match *stamp {
+                    Stamp::Absent => out.push(0),
+                    Stamp::File { device, inode, size, modified } => {
+                        out.push(1);
+                        for word in [device, inode, size, modified as u64] {
+                            out.extend(word.to_le_bytes());
+                        }
+                    }
+                    Stamp::Tree(digest) => {
+                        out.push(2);
+                        out.extend(digest.to_le_bytes());
+                    }
+                }
+                out.extend(path);
+            }
+            Record::Wrote { path } => {
+                out.push(WROTE);
+                out.extend(path);
+            }
+            Record::Configured(settings) => {
+                out.push(CONFIGURED);
+                settings.encode(&mut out);
+            }
+        }
+        out
+    }
+
+    /// The record that `bytes` stand for, or `None` when they stand for none.
+    pub fn decode(bytes: &[u8]) -> Option<Record> {
+        let mut input = Reader(bytes);
+        let record = match input.u8()? {
+            RUNNING => Record::Running {
+                pid: input.u32()? as i32,
+                settings: Settings::decode(&mut input)?,
+            },
+            CHECKPOINT => Record::Checkpoint {
+                index: input.u32()?,
+                pid: input.u32()? as i32,
+                explicit: input.u8()? != 0,
+                name: input.rest(),
+            },
+            DEPENDENCY => {
+                let checkpoint = input.option()?.map(Index::try_from).transpose().ok()?;
+                let content = input.option()?;
+                let stamp = match input.u8()? {
+                    0 => Stamp::Absent,
+                    1 => Stamp::File {
+                        device: input.u64()?,
+                        inode: input.u64()?,
+                        size: input.u64()?,
+                        modified: input.u64()? as i64,
+                    },
+                    2 => Stamp::Tree(input.u64()?),
+                    _ => return None,
+                };
+                Record::Dependency { checkpoint, path: input.rest(), stamp, content }
+            }
+            WROTE => Record::Wrote { path: input.rest() },
+            CONFIGURED => Record::Configured(Settings::decode(&mut input)?),
+            _ => return None,
+        };
+        Some(record)
+    }
+}
+
+fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
+    out.push(u8::from(value.is_some()));
+    out.extend(value.unwrap_or(0).to_le_bytes());
+}
+
+/// What the supervisor tells the checkpoint it wakes: why, and how often so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Letter {
+    /// How many resumes there have been in this session, this one included.
+    pub count: u64,
+    /// The paths that changed; as many as fit.
+    pub changed: Vec<Vec<u8>>,
+}
+
+impl Letter {
+    /// The letter as at most `limit` bytes; paths that do not fit are left out.
+    pub fn encode(&self, limit: usize) -> Vec<u8> {
+        let mut out = self.count.to_le_bytes().to_vec();
+        for path in &self.changed {
+            if out.len() + 4 + path.len() > limit {
+                break;
+            }
+            out.extend((path.len() as u32).to_le_bytes());
+            out.extend(path);
+        }
+        out
+    }
+
+    /// The letter that `bytes` stand for; what cannot be read is left out.
+    pub fn decode(bytes: &[u8]) -> Letter {
+        let mut input = Reader(bytes);
+        let count = input.u64().unwrap_or(0);
+        let mut changed = Vec::new();
+        while let Some(path) = input.u32().and_then(|length| input.take(length as usize)) {
+            changed.push(path.to_vec());
+        }
+        Letter { count, changed }
+    }
+}
+
+/// Reads integers and bytes off the front of a slice.
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// One byte.
+    pub fn u8(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take(4)?.try_into().ok().map(u32::from_le_bytes)
+    }
+
+    /// Eight bytes, little-endian.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    fn option(&mut self) -> Option<Option<u64>> {
+        let present = self.u8()? != 0;
+        let value = self.u64()?;
+        Some(present.then_some(value))
+    }
+
+    fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0).to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn path() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..300)
+    }
+
+    fn stamp() -> impl Strategy<Value = Stamp> {
+        prop_oneof![
+            Just(Stamp::Absent),
+            any::<(u64, u64, u64, i64)>().prop_map(|(device, inode, size, modified)| {
+                Stamp::File { device, inode, size, modified }
+            }),
+            any::<u64>().prop_map(Stamp::Tree),
+        ]
+    }
+
+    fn settings() -> impl Strategy<Value = Settings> {
+        any::<(u64, u64, u64, u32, u64, i32, [bool; 4])>().prop_map(|values| Settings {
+            restart_delay: values.0,
+            ignore_delay: values.1,
+            poll: values.2,
+            max_checkpoints: values.3,
+            stop_timeout: values.4,
+            stop_signal: values.5,
+            quiet: values.6[0],
+            colors: values.6[1],
+            content: values.6[2],
+            clear: values.6[3],
+        })
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        prop_oneof![
+            (any::<i32>(), settings())
+                .prop_map(|(pid, settings)| Record::Running { pid, settings }),
+            (any::<Index>(), any::<i32>(), path(), any::<bool>()).prop_map(
+                |(index, pid, name, explicit)| Record::Checkpoint { index, pid, name, explicit }
+            ),
+            (any::<Option<Index>>(), path(), stamp(), any::<Option<u64>>()).prop_map(
+                |(checkpoint, path, stamp, content)| {
+                    Record::Dependency { checkpoint, path, stamp, content }
+                }
+            ),
+            path().prop_map(|path| Record::Wrote { path }),
+            settings().prop_map(Record::Configured),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_survives_the_wire(record in record()) {
+            prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Record::decode(&bytes);
+            let _ = Letter::decode(&bytes);
+        }
+
+        #[test]
+        fn a_letter_survives_and_keeps_to_its_limit(
+            count in any::<u64>(), changed in prop::collection::vec(path(), 0..20), limit in 8usize..4000
+        ) {
+            let letter = Letter { count, changed };
+            let bytes = letter.encode(limit);
+            prop_assert!(bytes.len() <= limit);
+            let read = Letter::decode(&bytes);
+            prop_assert_eq!(read.count, letter.count);
+            prop_assert_eq!(&read.changed[..], &letter.changed[..read.changed.len()]);
+            if limit > 20 * 304 + 8 {
+                prop_assert_eq!(read, letter);
+            }
+        }
+    }
+}

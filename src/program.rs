@@ -1,0 +1,463 @@
+//! The program's side: stop points, dependencies, and what goes on the board.
+//!
+//! Theory of operation. The hooks call in here just before the program opens a
+//! file. What the program knows about the session lives in its own memory, so
+//! that a resume takes it back together with everything else: a resumed program
+//! has seen exactly the files that had been seen when its checkpoint was taken.
+//! At a stop point the order matters: first the checkpoint, so that whoever is
+//! resumed from it looks at the file anew; then the stamp; then the open itself.
+
+use crate::board::{Board, Push};
+use crate::checkpoint::{self, Outcome};
+use crate::descriptors::{Descriptors, Obstacle, Outside};
+use crate::messages::{Index, Letter, Record};
+use crate::report;
+use crate::settings::Settings;
+use crate::sys::clone::{fork, threads};
+use crate::sys::process::{die_with_parent, exit_now};
+use crate::sys::shared::Shared;
+use crate::sys::signals::Mask;
+use crate::sys::stdio;
+use crate::watch::{Stamp, content_digest};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid, getpid};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// The doorbell: it tells the sleeping supervisor that there are records.
+pub const DOORBELL: Signal = Signal::SIGIO;
+
+/// How long to wait before looking again whether the board has room.
+const BACK_PRESSURE: Duration = Duration::from_micros(200);
+
+/// The longest wait for the supervisor to have read a record.
+const ACKNOWLEDGE_AT_MOST: Duration = Duration::from_secs(1);
+
+/// What the program was told when it was resumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Why and how often.
+    pub letter: Letter,
+    /// The label of the checkpoint, where the program gave it one.
+    pub label: Option<Vec<u8>>,
+}
+
+/// How a session is started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Options.
+    pub settings: Settings,
+    /// The main script, when it is loaded after `enable()`.
+    pub main: Option<Vec<u8>>,
+    /// Files loaded before `enable()`, which only a fresh start loads again, and
+    /// whether they have changed since they were loaded.
+    pub before: Vec<(Vec<u8>, bool)>,
+    /// Paths the user wants watched besides.
+    pub watch: Vec<Vec<u8>>,
+    /// Every open descriptor was inherited: no line of the program has run.
+    pub inherited: bool,
+}
+
+/// The program under its supervisor.
+pub struct Program {
+    board: Shared<Board>,
+    supervisor: Pid,
+    /// This process; a subprocess that the program forks is not the program.
+    pid: Pid,
+    settings: Settings,
+    outside: Outside,
+    /// The newest checkpoint of this timeline, on which new files depend.
+    current: Option<Index>,
+    next: Index,
+    /// Paths recorded in this timeline.
+    seen: HashSet<Vec<u8>>,
+    /// Paths the program has written without having read them.
+    written: HashSet<Vec<u8>>,
+    /// The program opens connections anew after a resume.
+    reopens: bool,
+    /// Something observable happened since the last checkpoint.
+    effect: bool,
+    disabled: bool,
+    warned_threads: bool,
+    warned_clone: bool,
+}
+
+/// Why a checkpoint was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declined {
+    /// The program has this many threads, of which a clone would have one.
+    Threads(u64),
+    /// Something open cannot be carried over.
+    Obstacle(Obstacle),
+    /// The kernel refused.
+    Clone(Errno),
+}
+
+impl std::fmt::Display for Declined {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Declined::Threads(count) => write!(
+                out,
+                "the program has {count} threads and a checkpoint can carry only one; \
+                 changes resume from the checkpoint before"
+            ),
+            Declined::Obstacle(Obstacle::Pipe) => out.write_str(
+                "a pipe to a subprocess is open, which a checkpoint would keep from closing",
+            ),
+            Declined::Obstacle(Obstacle::Connection) => out.write_str(
+                "a connection is open, which a checkpoint cannot carry unless on_resume reopens it",
+            ),
+            Declined::Obstacle(Obstacle::Shared) => out.write_str(
+                "an event queue is open, which a checkpoint cannot carry unless on_resume reopens it",
+            ),
+            Declined::Clone(Errno::EAGAIN) => out.write_str(
+                "no process could be had (EAGAIN; see `ulimit -u` and the cgroup's pids.max); \
+                 changes resume from the checkpoint before",
+            ),
+            Declined::Clone(error) => {
+                write!(out, "the process could not be cloned: {error}; changes resume from the checkpoint before")
+            }
+        }
+    }
+}
+
+/// Why a session could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The process has this many threads.
+    Threads(u64),
+    /// `/proc` is not mounted.
+    NoProc,
+    /// The kernel refused memory or a process.
+    System(Errno),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            StartError::Threads(count) => write!(
+                out,
+                "threads: the process has {count} threads and a checkpoint can carry only one; \
+                 enable forkmon before they are started"
+            ),
+            StartError::NoProc => out.write_str("/proc is not mounted, and forkmon needs it"),
+            StartError::System(Errno::EAGAIN) => out.write_str(
+                "no process could be had for the supervisor (EAGAIN; see `ulimit -u` and the \
+                 cgroup's pids.max)",
+            ),
+            StartError::System(error) => write!(out, "the process could not be forked: {error}"),
+        }
+    }
+}
+
+impl Program {
+    /// Splits this process into the supervisor, which `supervise` becomes and
+    /// which never returns, and the program, in which this returns. Returns
+    /// again for every resume from the first checkpoint.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing has happened then.
+    pub fn start(
+        start: Start,
+        supervise: impl FnOnce(Shared<Board>, Pid, Settings, Mask),
+    ) -> Result<(Program, Option<Resume>), StartError> {
+        match threads() {
+            None => return Err(StartError::NoProc),
+            Some(1) => {}
+            Some(count) => return Err(StartError::Threads(count)),
+        }
+        report::configure(&start.settings);
+        let board: Shared<Board> = Shared::new().map_err(StartError::System)?;
+        let supervisor = getpid();
+        let outside = Descriptors::survey().outside(!start.inherited && has_children());
+        let _ = stdio::flush_all();
+        let mask = Mask::block_all();
+        match fork() {
+            Err(error) => {
+                mask.restore();
+                return Err(StartError::System(error));
+            }
+            Ok(ForkResult::Parent { child }) => {
+                supervise(board, child, start.settings, mask);
+                exit_now(70)
+            }
+            Ok(ForkResult::Child) => {}
+        }
+        if !die_with_parent(supervisor) {
+            exit_now(0);
+        }
+        mask.restore();
+        let mut program = Program {
+            board,
+            supervisor,
+            pid: getpid(),
+            settings: start.settings,
+            outside,
+            current: None,
+            next: 0,
+            seen: HashSet::new(),
+            written: HashSet::new(),
+            reopens: false,
+            effect: false,
+            disabled: false,
+            warned_threads: false,
+            warned_clone: false,
+        };
+        program.running();
+        for (path, changed) in start.before {
+            // A stamp that no file has makes the supervisor start anew.
+            let stamp = if changed { Stamp::Tree(0) } else { Stamp::of_file(&path) };
+            program.send(&Record::Dependency { checkpoint: None, path, stamp, content: None });
+        }
+        let name = start.main.clone().unwrap_or_default();
+        let (_, resume) = program.place(&name, None);
+        for path in start.main.iter().chain(&start.watch) {
+            program.record(path, Stamp::of(path));
+        }
+        Ok((program, resume))
+    }
+
+    /// Whether this process is the program, enabled.
+    pub fn is_active(&self) -> bool {
+        !self.disabled && getpid() == self.pid
+    }
+
+    /// No more checkpoints and records from this timeline.
+    pub fn disable(&mut self) {
+        self.disabled = true;
+    }
+
+    /// Takes new options over.
+    pub fn configure(&mut self, settings: Settings) {
+        report::configure(&settings);
+        self.settings = settings;
+        self.send(&Record::Configured(self.settings.clone()));
+    }
+
+    /// The program will open connections anew when it is resumed.
+    pub fn set_reopens(&mut self, reopens: bool) {
+        self.reopens = reopens;
+    }
+
+    /// A stop point: the program is about to open `path`.
+    pub fn visit(&mut self, path: &[u8]) -> Option<Resume> {
+        if !self.is_active() || self.seen.contains(path) {
+            return None;
+        }
+        let (_, resume) = self.place(path, None);
+        self.record_file(path);
+        resume
+    }
+
+    /// A stop point: the program is about to look for a file at these places, in
+    /// this order. `watched` says which of them the filter takes.
+    pub fn visit_candidates(&mut self, candidates: &[(Vec<u8>, bool)]) -> Option<Resume> {
+        if !self.is_active() {
+            return None;
+        }
+        let exists = |path: &[u8]| Stamp::of_file(path) != Stamp::Absent;
+        let searched = candidates
+            .iter()
+            .scan(false, |found, candidate| {
+                (!std::mem::replace(found, *found || exists(&candidate.0))).then_some(candidate)
+            })
+            .filter(|(path, watched)| *watched && !self.seen.contains(path));
+        // Named for the file that is found, which comes last.
+        let name = searched.last()?.0.clone();
+        let (_, resume) = self.place(&name, None);
+        for (path, watched) in candidates {
+            if *watched && !self.seen.contains(path) {
+                self.record_file(path);
+            }
+            if exists(path) {
+                break;
+            }
+        }
+        resume
+    }
+
+    /// A checkpoint that the program asks for.
+    ///
+    /// # Errors
+    /// See [`Declined`]; the program just goes on.
+    pub fn checkpoint(&mut self, label: &[u8]) -> (Result<(), Declined>, Option<Resume>) {
+        if !self.is_active() {
+            return (Ok(()), None);
+        }
+        self.place(label, Some(label))
+    }
+
+    /// Makes a file or a directory a dependency of the present checkpoint.
+    pub fn watch(&mut self, path: &[u8]) {
+        if self.is_active() && !self.seen.contains(path) {
+            self.record(path, Stamp::of(path));
+        }
+    }
+
+    /// The program is about to change `path` itself, which shall not count as an
+    /// edit. Waits until the supervisor knows, where it watches the path: it
+    /// must not see the change first.
+    pub fn wrote(&mut self, path: &[u8]) {
+        if !self.is_active() {
+            return;
+        }
+        if !self.seen.contains(path) {
+            self.written.insert(path.to_vec());
+            return;
+        }
+        if !may_change(path) {
+            return;
+        }
+        self.send(&Record::Wrote { path: path.to_vec() });
+        let mut waited = Duration::ZERO;
+        while !self.board.is_drained() && waited < ACKNOWLEDGE_AT_MOST {
+            self.ring();
+            std::thread::sleep(BACK_PRESSURE);
+            waited += BACK_PRESSURE;
+        }
+    }
+
+    /// Something happened that others can see and no counter shows.
+    pub fn effect(&mut self) {
+        self.effect = true;
+    }
+
+    /// Takes a checkpoint if one can be taken.
+    fn place(
+        &mut self,
+        name: &[u8],
+        label: Option<&[u8]>,
+    ) -> (Result<(), Declined>, Option<Resume>) {
+        match self.take(name, label) {
+            Ok(resume) => (Ok(()), resume),
+            Err(declined) => {
+                self.warn_once(declined);
+                (Err(declined), None)
+            }
+        }
+    }
+
+    fn take(&mut self, name: &[u8], label: Option<&[u8]>) -> Result<Option<Resume>, Declined> {
+        match threads() {
+            Some(1) => {}
+            count => return Err(Declined::Threads(count.unwrap_or(0))),
+        }
+        let descriptors = Descriptors::survey();
+        if let Some(obstacle) = descriptors.obstacle(&self.outside, self.reopens) {
+            return Err(Declined::Obstacle(obstacle));
+        }
+        let index = self.next;
+        let before = self.current.replace(index);
+        self.next += 1;
+        match checkpoint::take(&self.board, self.supervisor, &descriptors, &self.outside) {
+            Ok(Outcome::Taken(pid)) => {
+                self.send(&Record::Checkpoint {
+                    index,
+                    pid: pid.as_raw(),
+                    name: name.to_vec(),
+                    explicit: label.is_some(),
+                });
+                Ok(None)
+            }
+            Ok(Outcome::Resumed(letter)) => {
+                self.pid = getpid();
+                report::configure(&self.settings);
+                self.running();
+                Ok(Some(Resume { letter, label: label.map(<[u8]>::to_vec) }))
+            }
+            Err(error) => {
+                self.current = before;
+                self.next = index;
+                Err(Declined::Clone(error))
+            }
+        }
+    }
+
+    fn warn_once(&mut self, declined: Declined) {
+        let warned = match declined {
+            Declined::Threads(_) => &mut self.warned_threads,
+            Declined::Clone(_) => &mut self.warned_clone,
+            // Closing it is enough, and the file joins a checkpoint until then.
+            Declined::Obstacle(_) => return,
+        };
+        if !std::mem::replace(warned, true) {
+            report::warn(&declined.to_string());
+        }
+    }
+
+    fn record_file(&mut self, path: &[u8]) {
+        let stamp = Stamp::of_file(path);
+        if stamp != Stamp::Absent && self.board.announce(path) {
+            report::info(&[b"watch '", path, b"'"]);
+        }
+        self.record(path, stamp);
+    }
+
+    /// Tells the supervisor what `path` looked like before it is opened.
+    fn record(&mut self, path: &[u8], stamp: Stamp) {
+        self.seen.insert(path.to_vec());
+        let needs_content = self.settings.content || stamp.is_fresh();
+        let content = if needs_content { content_digest(path) } else { None };
+        self.send(&Record::Dependency {
+            checkpoint: self.current,
+            path: path.to_vec(),
+            stamp,
+            content,
+        });
+        // Read while it is still being written: the rest is our own doing, too.
+        if self.written.contains(path) && is_open_for_writing(path) {
+            self.send(&Record::Wrote { path: path.to_vec() });
+        }
+    }
+
+    fn running(&self) {
+        self.send(&Record::Running { pid: self.pid.as_raw(), settings: self.settings.clone() });
+    }
+
+    fn send(&self, record: &Record) {
+        let bytes = record.encode();
+        loop {
+            match self.board.push(&bytes) {
+                Push::Done => return,
+                Push::Ring => return self.ring(),
+                // The supervisor is at work, or stopped, in which case so shall we be.
+                Push::Full => std::thread::sleep(BACK_PRESSURE),
+            }
+        }
+    }
+
+    fn ring(&self) {
+        // It fails when the program has given up the rights it started with; the
+        // supervisor then reads the board at its next event.
+        let _ = nix::sys::signal::kill(self.supervisor, DOORBELL);
+    }
+}
+
+/// Whether this process has subprocesses now.
+fn has_children() -> bool {
+    let own = getpid();
+    std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"))
+        .is_ok_and(|children| !children.trim().is_empty())
+}
+
+/// Whether an attempt to write, remove or replace `path` can succeed: only then
+/// there will be an event that is our own.
+fn may_change(path: &[u8]) -> bool {
+    use nix::unistd::{AccessFlags, access};
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
+    match access(path, AccessFlags::W_OK) {
+        Ok(()) => !path.is_dir(),
+        Err(Errno::ENOENT) => {
+            path.parent().is_some_and(|parent| access(parent, AccessFlags::W_OK).is_ok())
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether this process has `path` open for writing.
+fn is_open_for_writing(path: &[u8]) -> bool {
+    let Stamp::File { device, inode, .. } = Stamp::of_file(path) else { return false };
+    Descriptors::survey().writes((device, inode))
+}

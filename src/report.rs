@@ -1,0 +1,92 @@
+//! The lines that the user sees, on standard error.
+//!
+//! They are written with one bare `write` each, past every buffer, so that they
+//! stand where they belong among the program's own output. Nobody may come to
+//! harm by them: a closed pipe raises no SIGPIPE in the program, and where
+//! nobody reads, the supervisor drops a line rather than wait.
+
+use crate::settings::Settings;
+use crate::sys::signals::without_sigpipe;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const YELLOW: &str = "33";
+const RED: &str = "31";
+
+/// How long the supervisor waits for room in a pipe or terminal, in milliseconds.
+const PATIENCE: u16 = 100;
+
+static COLORS: AtomicBool = AtomicBool::new(false);
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Takes over the options that concern lines.
+pub fn configure(settings: &Settings) {
+    COLORS.store(settings.colors, Ordering::Relaxed);
+    QUIET.store(settings.quiet, Ordering::Relaxed);
+}
+
+/// Prints `[forkmon] ` and the text, unless forkmon was asked to be quiet.
+pub fn info(parts: &[&[u8]]) {
+    if !QUIET.load(Ordering::Relaxed) {
+        print(YELLOW, parts);
+    }
+}
+
+/// Prints a line about something that went wrong in the program.
+pub fn error(parts: &[&[u8]]) {
+    if !QUIET.load(Ordering::Relaxed) {
+        print(RED, parts);
+    }
+}
+
+/// Prints a warning, which is never kept quiet: forkmon cannot do what it promised.
+pub fn warn(text: &str) {
+    warn_bytes(text.as_bytes());
+}
+
+/// As [`warn`], for text that may name a path.
+pub fn warn_bytes(text: &[u8]) {
+    print(RED, &[text]);
+}
+
+/// Clears the screen of a terminal and its scroll-back.
+pub fn clear_screen() {
+    write(b"\x1b[H\x1b[2J\x1b[3J");
+}
+
+fn print(color: &str, parts: &[&[u8]]) {
+    let colors = COLORS.load(Ordering::Relaxed);
+    let mut line = Vec::with_capacity(160);
+    if colors {
+        line.extend(format!("\x1b[{color}m").bytes());
+    }
+    line.extend(b"[forkmon] ");
+    for part in parts {
+        line.extend(*part);
+    }
+    if colors {
+        line.extend(b"\x1b[0m");
+    }
+    line.push(b'\n');
+    write(&line);
+}
+
+fn write(mut bytes: &[u8]) {
+    let stderr = std::io::stderr();
+    without_sigpipe(|| {
+        while !bytes.is_empty() {
+            let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+            match poll(&mut ready, PollTimeout::from(PATIENCE)) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            match nix::unistd::write(&stderr, bytes) {
+                Ok(length) => bytes = &bytes[length..],
+                Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => {}
+                Err(_) => return,
+            }
+        }
+    });
+}

@@ -1,0 +1,61 @@
+//! The options that the supervisor needs. The Lua front has checked them.
+
+use crate::messages::Reader;
+
+/// Options of section "Interfaces", in the units the user writes them in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Milliseconds without another change before the program is resumed.
+    pub restart_delay: u64,
+    /// Milliseconds between two resumes; later changes are held until then.
+    pub ignore_delay: u64,
+    /// Milliseconds between two looks at the files; 0: the kernel tells.
+    pub poll: u64,
+    /// How many checkpoints are kept.
+    pub max_checkpoints: u32,
+    /// Milliseconds from the stop signal to SIGKILL.
+    pub stop_timeout: u64,
+    /// The signal that asks the program to stop.
+    pub stop_signal: i32,
+    /// Print nothing but warnings.
+    pub quiet: bool,
+    /// Colour the lines.
+    pub colors: bool,
+    /// Ignore saves that leave the bytes as they were.
+    pub content: bool,
+    /// Clear the screen before a resumed run.
+    pub clear: bool,
+}
+
+impl Settings {
+    /// Appends the settings as bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for word in [
+            self.restart_delay,
+            self.ignore_delay,
+            self.poll,
+            self.max_checkpoints.into(),
+            self.stop_timeout,
+            self.stop_signal as u64,
+        ] {
+            out.extend(word.to_le_bytes());
+        }
+        out.extend([self.quiet, self.colors, self.content, self.clear].map(u8::from));
+    }
+
+    /// Reads what [`Settings::encode`] wrote.
+    pub fn decode(input: &mut Reader) -> Option<Settings> {
+        Some(Settings {
+            restart_delay: input.u64()?,
+            ignore_delay: input.u64()?,
+            poll: input.u64()?,
+            max_checkpoints: input.u64()? as u32,
+            stop_timeout: input.u64()?,
+            stop_signal: input.u64()? as i32,
+            quiet: input.u8()? != 0,
+            colors: input.u8()? != 0,
+            content: input.u8()? != 0,
+            clear: input.u8()? != 0,
+        })
+    }
+}

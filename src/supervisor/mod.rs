@@ -1,0 +1,740 @@
+//! The supervisor: the process the shell started, which never returns to Lua.
+//!
+//! Theory of operation. One loop: wait for a signal, a file event or a deadline;
+//! gather everything that has happened; turn it into events for the [`machine`];
+//! carry its actions out. Gathering has an order that the promises hang on:
+//! file events are read *before* the board, as the program announces its own
+//! writes there first, and the board is read before anybody's end is acted on,
+//! as the program's last records are in it by then.
+
+pub mod machine;
+pub mod processes;
+pub mod restart;
+
+use crate::board::{Board, MAIL_BYTES};
+use crate::checkpoint::WAKE;
+use crate::messages::{Letter, Record};
+use crate::program::DOORBELL;
+use crate::report;
+use crate::settings::Settings;
+use crate::sys::descriptors;
+use crate::sys::process::exit_now;
+use crate::sys::shared::Shared;
+use crate::sys::signals::{self, Mask, Received};
+use crate::terminal::Modes;
+use crate::timeline::{Checkpoint, Dependency, Target, Timeline};
+use crate::watch::{Degraded, PathId, Stamp, TICK, Touch, Watcher, content_digest};
+use machine::{Action, Delays, Event, Machine, Time};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::Pid;
+use restart::Command;
+use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long a file may be missing, or empty and open, before that is taken for
+/// what the user wants: editors delete and create, or write in two steps.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// How often polled files are looked at unless the user says otherwise.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How often leftovers are looked for that are not our children yet.
+const LEFTOVERS: Duration = Duration::from_millis(5);
+
+/// The signals the supervisor takes in; all others stay blocked. Those that were
+/// ignored when the session began are left out, as `nohup` would have it.
+const SIGNALS: [Signal; 13] = [
+    Signal::SIGCHLD,
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGCONT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    DOORBELL,
+];
+
+/// Supervises `program` until the session ends; then this process does, too.
+///
+/// Every signal is blocked when it is called; `mask` is what was in force before.
+pub fn run(board: Shared<Board>, program: Pid, settings: Settings, inherited: bool, mask: Mask) {
+    // A defect must not unwind into the interpreter's frames below us. When we
+    // end, everything else of the session does.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        match Supervisor::new(board, program, settings, inherited, mask) {
+            Ok(mut supervisor) => supervisor.run(),
+            Err(error) => report::warn(&format!("the supervisor cannot start: {error}")),
+        }
+    }));
+}
+
+struct Supervisor {
+    board: Shared<Board>,
+    settings: Settings,
+    machine: Machine,
+    timeline: Timeline,
+    watcher: Watcher,
+    signals: SignalFd,
+    command: Command,
+    mask: Mask,
+    terminal: Modes,
+    began: Instant,
+    /// The running program, or the one that ran last and has not been reaped.
+    program: Option<i32>,
+    /// Checkpoints that were killed and not reaped yet.
+    dying: HashSet<i32>,
+    /// The checkpoint that was woken and has not answered.
+    waking: Option<i32>,
+    /// Where leftovers of the last run are counted from, while they are cleared away.
+    clearing: Option<Option<processes::Started>>,
+    /// Paths that changed and have not been acted on.
+    changed: HashSet<PathId>,
+    /// Paths that look as if somebody were in the middle of saving them.
+    held: HashMap<PathId, Time>,
+    /// Paths opened within a clock tick of their last save: look once more.
+    rechecks: Vec<(Time, PathId)>,
+    /// Events to come that the program itself causes.
+    own: HashMap<PathId, u32>,
+    next_poll: Time,
+    resumes: u64,
+    told: HashSet<std::mem::Discriminant<Degraded>>,
+}
+
+impl Supervisor {
+    fn new(
+        board: Shared<Board>,
+        program: Pid,
+        settings: Settings,
+        inherited: bool,
+        mask: Mask,
+    ) -> nix::Result<Supervisor> {
+        let command = Command::of_this_process(inherited);
+        // The program's open files are the program's: a pipe must close when it
+        // closes it.
+        for number in crate::descriptors::Descriptors::survey().numbers() {
+            if number > 2 && !command.given().contains(&number) {
+                descriptors::close(number);
+            }
+        }
+        nix::sys::prctl::set_child_subreaper(true)?;
+        let mut set = SigSet::empty();
+        for signal in SIGNALS {
+            if signal == Signal::SIGCHLD || signal == DOORBELL || !signals::is_ignored(signal) {
+                set.add(signal);
+            }
+        }
+        Ok(Supervisor {
+            signals: SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+            watcher: Watcher::new(settings.poll > 0),
+            machine: Machine::new(delays(&settings)),
+            board,
+            settings,
+            timeline: Timeline::default(),
+            command,
+            mask,
+            terminal: Modes::save(),
+            began: Instant::now(),
+            program: Some(program.as_raw()),
+            dying: HashSet::new(),
+            waking: None,
+            clearing: None,
+            changed: HashSet::new(),
+            held: HashMap::new(),
+            rechecks: Vec::new(),
+            own: HashMap::new(),
+            next_poll: Time::ZERO,
+            resumes: 0,
+            told: HashSet::new(),
+        })
+    }
+
+    fn now(&self) -> Time {
+        self.began.elapsed()
+    }
+
+    fn run(&mut self) {
+        loop {
+            self.wait();
+            self.turn();
+        }
+    }
+
+    /// Everything that has happened, once.
+    fn turn(&mut self) {
+        let mut received = Vec::new();
+        while let Some(signal) = signals::read_signal(self.signals.as_fd()) {
+            received.push(signal);
+        }
+        let touched = self.watcher.read();
+        let ended = reap();
+        self.take_records();
+        for (path, touch) in touched {
+            self.judge(path, touch);
+        }
+        for signal in received {
+            self.signalled(signal);
+        }
+        for status in ended {
+            self.child_changed(status);
+        }
+        self.look_again();
+        if self.machine.is_clearing() {
+            self.check_cleared();
+        }
+        if self.machine.is_ending() {
+            self.check_all_gone();
+        }
+        self.feed(Event::Tick);
+        self.tell_degraded();
+    }
+
+    fn feed(&mut self, event: Event) {
+        let now = self.now();
+        for action in self.machine.step(event, now) {
+            self.perform(action);
+        }
+    }
+
+    // ---- waiting -----------------------------------------------------------
+
+    fn wait(&mut self) {
+        let now = self.now();
+        let polls = self.watcher.polled().next().is_some().then_some(self.next_poll);
+        let leftovers =
+            (self.machine.is_clearing() || self.machine.is_ending()).then(|| now + LEFTOVERS);
+        let deadline = [self.machine.deadline(), polls, leftovers]
+            .into_iter()
+            .flatten()
+            .chain(self.held.values().copied())
+            .chain(self.rechecks.iter().map(|(at, _)| *at))
+            .min();
+        let timeout = match deadline {
+            // Rounded up: waking a moment early would only mean waking twice.
+            Some(at) => at.saturating_sub(now).as_micros().div_ceil(1000).min(60_000) as u16,
+            None => u16::MAX,
+        };
+        let timeout =
+            if deadline.is_some() { PollTimeout::from(timeout) } else { PollTimeout::NONE };
+        if !self.board.sleep() {
+            return;
+        }
+        let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        ready
+            .extend(self.watcher.descriptor().map(|events| PollFd::new(events, PollFlags::POLLIN)));
+        // EINTR only follows a stop and continue, which `turn` sees to.
+        let _ = poll(&mut ready, timeout);
+        self.board.awake();
+    }
+
+    // ---- what the program says ---------------------------------------------
+
+    fn take_records(&mut self) {
+        let mut opened = Vec::new();
+        self.drain(&mut opened);
+        let mut suspects = Vec::new();
+        for path in opened {
+            // A stamp taken before the open and compared after the watch began:
+            // between them nothing can slip through.
+            if let Some(known) = self.timeline.dependency(path)
+                && restamp(known.stamp, self.watcher.path(path)) != known.stamp
+            {
+                suspects.push(path);
+            }
+        }
+        if !suspects.is_empty() {
+            // If it was the program itself, it has said so by now.
+            let mut more = Vec::new();
+            self.drain(&mut more);
+            for path in suspects.into_iter().chain(more) {
+                self.judge(path, Touch::default());
+            }
+        }
+    }
+
+    /// Takes every record off the board; adds the new dependencies to `opened`.
+    fn drain(&mut self, opened: &mut Vec<PathId>) {
+        while let Some(bytes) = self.board.pop() {
+            match Record::decode(&bytes) {
+                Some(Record::Running { pid, settings }) => {
+                    // A checkpoint that could not clone itself went on instead.
+                    self.timeline.remove(pid);
+                    self.program = Some(pid);
+                    self.waking = None;
+                    self.configure(settings);
+                    if self.machine.is_waking() {
+                        self.feed(Event::Resumed);
+                    }
+                }
+                Some(Record::Checkpoint { index, pid, name, explicit }) => {
+                    let announced = &self.board.newest_clone;
+                    let _ = announced.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
+                    self.timeline.add(Checkpoint { index, pid, name, explicit });
+                    let limit = self.settings.max_checkpoints as usize;
+                    while let Some(excess) = self.timeline.excess(limit) {
+                        self.end_checkpoint(excess);
+                    }
+                }
+                Some(Record::Dependency { checkpoint, path, stamp, content }) => {
+                    let id = self.watcher.add(&path);
+                    self.own.remove(&id);
+                    if content.is_some() {
+                        self.rechecks.push((self.now() + TICK, id));
+                    }
+                    self.timeline.depend(id, Dependency { checkpoint, stamp, content });
+                    opened.push(id);
+                }
+                Some(Record::Wrote { path }) => {
+                    let id = self.watcher.add(&path);
+                    *self.own.entry(id).or_default() += 1;
+                }
+                Some(Record::Configured(settings)) => self.configure(settings),
+                None => report::warn("an unreadable record came from the program"),
+            }
+        }
+    }
+
+    fn configure(&mut self, settings: Settings) {
+        report::configure(&settings);
+        self.machine.set_delays(delays(&settings));
+        self.settings = settings;
+    }
+
+    // ---- what happens to files ---------------------------------------------
+
+    /// Decides whether a touched path has changed.
+    fn judge(&mut self, path: PathId, touch: Touch) {
+        let now = self.now();
+        let Some(known) = self.timeline.dependency_mut(path) else { return };
+        let name = self.watcher.path(path);
+        let stamp = restamp(known.stamp, name);
+        if let Some(expected) = self.own.get_mut(&path) {
+            known.stamp = stamp;
+            if known.content.is_some() {
+                known.content = content_digest(name);
+            }
+            if touch.completed || touch.removed {
+                *expected -= 1;
+                if *expected == 0 {
+                    self.own.remove(&path);
+                }
+            }
+            return;
+        }
+        let same_content = |known: &Dependency| {
+            known.content.is_none_or(|content| content_digest(name) == Some(content))
+        };
+        let changed = if stamp == known.stamp {
+            !same_content(known)
+        } else if self.settings.content && known.content.is_some() && same_content(known) {
+            known.stamp = stamp;
+            false
+        } else {
+            true
+        };
+        if !changed {
+            self.held.remove(&path);
+            self.feed(Event::Touched);
+            return;
+        }
+        let unfinished = touch.created && !touch.completed && is_being_written(name);
+        if stamp == Stamp::Absent || unfinished {
+            self.held.entry(path).or_insert(now + GRACE);
+            self.feed(Event::Touched);
+            return;
+        }
+        self.held.remove(&path);
+        self.changed.insert(path);
+        self.feed(Event::Changed);
+    }
+
+    /// Looks at what must not wait for an event.
+    fn look_again(&mut self) {
+        let now = self.now();
+        let due: Vec<PathId> =
+            self.held.iter().filter(|(_, at)| **at <= now).map(|(path, _)| *path).collect();
+        for path in due {
+            self.held.remove(&path);
+            let known = self.timeline.dependency(path);
+            if known
+                .is_some_and(|known| restamp(known.stamp, self.watcher.path(path)) != known.stamp)
+            {
+                self.changed.insert(path);
+                self.feed(Event::Changed);
+            }
+        }
+        let (due, later) = self.rechecks.iter().partition(|(at, _)| *at <= now);
+        self.rechecks = later;
+        for (_, path) in due {
+            self.judge(path, Touch::default());
+            // From now on every write shows in the stamp.
+            if !self.settings.content
+                && let Some(known) = self.timeline.dependency_mut(path)
+            {
+                known.content = None;
+            }
+        }
+        if now >= self.next_poll {
+            let every = match self.settings.poll {
+                0 => POLL,
+                milliseconds => Duration::from_millis(milliseconds),
+            };
+            self.next_poll = now + every;
+            let polled: Vec<PathId> = self.watcher.polled().collect();
+            for path in polled {
+                self.judge(path, Touch::default());
+            }
+        }
+    }
+
+    // ---- what happens to processes -----------------------------------------
+
+    fn signalled(&mut self, signal: Received) {
+        match Signal::try_from(signal.number) {
+            Ok(Signal::SIGINT) => {
+                self.feed(Event::Interrupt { from_terminal: signal.from_kernel });
+            }
+            Ok(Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT) => {
+                self.feed(Event::Terminate(signal.number));
+            }
+            Ok(Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU) => {
+                self.feed(Event::Suspend(signal.number));
+            }
+            Ok(Signal::SIGCONT) => self.continue_program(),
+            // The pid that the shell knows is ours, so what is sent there is
+            // meant for the program.
+            Ok(Signal::SIGUSR1 | Signal::SIGUSR2 | Signal::SIGALRM) if !signal.from_kernel => {
+                if let Some(program) = self.program {
+                    send(program, signal.number);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn child_changed(&mut self, status: WaitStatus) {
+        match status {
+            WaitStatus::Stopped(pid, signal) if Some(pid.as_raw()) == self.program => {
+                if matches!(signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU) {
+                    self.feed(Event::Suspended(signal as i32));
+                }
+            }
+            WaitStatus::Exited(pid, code) => self.child_ended(pid.as_raw(), code),
+            WaitStatus::Signaled(pid, signal, _) => {
+                self.child_ended(pid.as_raw(), 128 + signal as i32);
+            }
+            _ => {}
+        }
+    }
+
+    fn child_ended(&mut self, pid: i32, status: i32) {
+        self.dying.remove(&pid);
+        self.timeline.remove(pid);
+        if self.machine.is_waking() && pid == self.board.program.load(Ordering::SeqCst) {
+            // It was put back, and ended before it could say so.
+            self.program = Some(pid);
+            self.waking = None;
+            self.feed(Event::Resumed);
+        }
+        if self.program == Some(pid) {
+            self.program = None;
+            self.end_unannounced();
+            self.feed(Event::Ended(status));
+        } else if self.waking == Some(pid) && self.board.program.load(Ordering::SeqCst) == 0 {
+            self.waking = None;
+            self.feed(Event::WakeFailed);
+        }
+    }
+
+    /// A program killed between making a checkpoint and saying so leaves one
+    /// that nobody would ever wake.
+    fn end_unannounced(&mut self) {
+        let pid = self.board.newest_clone.swap(0, Ordering::SeqCst);
+        let known = self.timeline.checkpoints().iter().any(|known| known.pid == pid);
+        if pid > 0 && !known && processes::is_alive(pid) {
+            self.dying.insert(pid);
+            send(pid, libc::SIGKILL);
+        }
+    }
+
+    fn end_checkpoint(&mut self, pid: i32) {
+        self.timeline.remove(pid);
+        self.dying.insert(pid);
+        send(pid, libc::SIGKILL);
+    }
+
+    fn end_checkpoints_after(&mut self, target: Target) {
+        let later: Vec<i32> = self.timeline.after(target).iter().map(|known| known.pid).collect();
+        for pid in later {
+            self.end_checkpoint(pid);
+        }
+    }
+
+    fn continue_program(&self) {
+        if let Some(program) = self.program.filter(|program| processes::is_stopped(*program)) {
+            send(program, libc::SIGCONT);
+        }
+    }
+
+    /// Processes of the session that are neither the program nor checkpoints.
+    fn others(&self) -> Vec<i32> {
+        let mut known: HashSet<i32> = self.dying.clone();
+        known.extend(self.timeline.checkpoints().iter().map(|known| known.pid));
+        processes::descendants(&known)
+    }
+
+    /// What the last run started after the resume point and has left behind.
+    fn leftovers(&self) -> Vec<i32> {
+        let since = self.clearing.flatten();
+        let mut leftovers = self.others();
+        leftovers.retain(|pid| {
+            processes::is_alive(*pid) && processes::started(*pid).is_some_and(|at| Some(at) > since)
+        });
+        leftovers
+    }
+
+    fn check_cleared(&mut self) {
+        if self.dying.is_empty() && self.leftovers().is_empty() {
+            self.feed(Event::Cleared);
+        }
+    }
+
+    fn check_all_gone(&mut self) {
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        // A child that has ended but is not reaped yet is so in the next turn.
+        if waitid(Id::All, flags) == Err(Errno::ECHILD) {
+            self.feed(Event::AllGone);
+        }
+    }
+
+    // ---- doing --------------------------------------------------------------
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Stop => {
+                self.end_checkpoints_after(self.target().0);
+                if let Some(program) = self.program {
+                    send(program, self.settings.stop_signal);
+                    // A stopped process gets to see it only when it goes on.
+                    send(program, libc::SIGCONT);
+                }
+            }
+            Action::Kill => {
+                if let Some(program) = self.program {
+                    send(program, libc::SIGKILL);
+                }
+            }
+            Action::Clear => self.clear(),
+            Action::KillLeftovers => {
+                for pid in self.leftovers() {
+                    send(pid, libc::SIGKILL);
+                }
+            }
+            Action::Wake => self.wake(),
+            Action::Report(0) => {}
+            Action::Report(status) => {
+                let status = status.to_string();
+                report::error(&[
+                    b"exited with status ",
+                    status.as_bytes(),
+                    b", waiting for changes..",
+                ]);
+            }
+            Action::Suspend(signal) => {
+                if let Ok(signal) = Signal::try_from(signal) {
+                    signals::take_default(signal);
+                }
+                self.continue_program();
+            }
+            Action::End(signal) => self.end(signal),
+            Action::KillAll => {
+                for pid in processes::descendants(&HashSet::new()) {
+                    send(pid, libc::SIGKILL);
+                }
+            }
+            Action::Exit(signal) => self.exit(signal),
+        }
+    }
+
+    /// Where the changes resume from, and the path that decides it.
+    fn target(&self) -> (Target, Option<PathId>) {
+        match self.timeline.target(self.changed.iter().copied()) {
+            Some((target, path)) => (target, Some(path)),
+            // Nothing that is known depends on them: a fresh start is always right.
+            None => (Target::Start, self.changed.iter().next().copied()),
+        }
+    }
+
+    fn clear(&mut self) {
+        let (target, _) = self.target();
+        self.terminal.restore();
+        self.end_checkpoints_after(target);
+        self.clearing = Some(match target {
+            Target::Start => None,
+            Target::Checkpoint(index) => {
+                self.timeline.checkpoint(index).and_then(|kept| processes::started(kept.pid))
+            }
+        });
+        for pid in self.leftovers() {
+            send(pid, self.settings.stop_signal);
+            send(pid, libc::SIGCONT);
+        }
+        self.check_cleared();
+    }
+
+    fn wake(&mut self) {
+        self.clearing = None;
+        let (target, cause) = self.target();
+        let cause = cause.map(|path| self.watcher.path(path).to_vec()).unwrap_or_default();
+        let changed = std::mem::take(&mut self.changed);
+        if self.settings.clear {
+            report::clear_screen();
+        }
+        self.board.announce(&cause);
+        let Target::Checkpoint(index) = target else { return self.restart(&cause, changed) };
+        let Some(checkpoint) = self.timeline.checkpoint(index) else { return };
+        let from: &[u8] = match &checkpoint.name[..] {
+            name if name == cause => b"it",
+            b"" => b"'enable()'",
+            name => &[b"'", name, b"'"].concat(),
+        };
+        report::info(&[b"file '", &cause, b"' changed, resuming from ", from, b".."]);
+        self.resumes += 1;
+        let pid = checkpoint.pid;
+        let letter = Letter {
+            count: self.resumes,
+            changed: changed.iter().map(|path| self.watcher.path(*path).to_vec()).collect(),
+        };
+        self.board.post(&letter.encode(MAIL_BYTES));
+        self.board.program.store(0, Ordering::SeqCst);
+        self.board.wake.store(pid, Ordering::SeqCst);
+        self.waking = Some(pid);
+        // In case somebody has stopped the whole process group.
+        send(pid, libc::SIGCONT);
+        if signals::send(Pid::from_raw(pid), WAKE as i32).is_err() {
+            self.timeline.remove(pid);
+            self.changed = changed;
+            self.waking = None;
+            return self.feed(Event::WakeFailed);
+        }
+        self.timeline.rewind(index);
+    }
+
+    fn restart(&mut self, cause: &[u8], changed: HashSet<PathId>) {
+        report::info(&[b"file '", cause, b"' changed, restarting.."]);
+        let error = self.command.run(&self.mask);
+        let executable = String::from_utf8_lossy(self.command.executable()).into_owned();
+        report::warn(&format!("cannot run '{executable}' anew: {}", error.desc()));
+        // The next change tries again.
+        drop(changed);
+        self.feed(Event::Resumed);
+        self.feed(Event::Ended(127));
+    }
+
+    fn end(&mut self, signal: i32) {
+        self.end_checkpoints_after(Target::Start);
+        for pid in self.others() {
+            send(pid, if Some(pid) == self.program { signal } else { self.settings.stop_signal });
+            send(pid, libc::SIGCONT);
+        }
+    }
+
+    fn exit(&mut self, signal: i32) {
+        self.terminal.restore();
+        // We end by the signal for the shell's sake; a core of us helps nobody.
+        let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
+        if let Ok(signal) = Signal::try_from(signal) {
+            signals::take_default(signal);
+        }
+        exit_now(128 + signal);
+    }
+
+    // ---- telling ------------------------------------------------------------
+
+    fn tell_degraded(&mut self) {
+        for reason in self.watcher.take_degraded() {
+            if !self.told.insert(std::mem::discriminant(&reason)) {
+                continue;
+            }
+            let limit = |name: &str| {
+                std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"))
+                    .map_or_else(|_| "?".into(), |value| value.trim().to_owned())
+            };
+            report::warn(&match reason {
+                Degraded::NoInstance(error) => format!(
+                    "no inotify instance could be had ({error}; fs.inotify.max_user_instances = {}): \
+                     polling the files instead; raise it with `sysctl fs.inotify.max_user_instances=1024`",
+                    limit("max_user_instances")
+                ),
+                Degraded::NoWatches => format!(
+                    "no inotify watches left (fs.inotify.max_user_watches = {}): polling the files \
+                     instead; raise it with `sysctl fs.inotify.max_user_watches=524288`",
+                    limit("max_user_watches")
+                ),
+                Degraded::Remote(directory) => format!(
+                    "'{}' is on a file system that does not report changes made elsewhere: polling the files",
+                    directory.display()
+                ),
+                Degraded::Unwatchable(directory, error) => format!(
+                    "'{}' cannot be watched ({}): polling the files",
+                    directory.display(),
+                    error.desc()
+                ),
+            });
+        }
+    }
+}
+
+fn delays(settings: &Settings) -> Delays {
+    Delays {
+        restart: Duration::from_millis(settings.restart_delay),
+        ignore: Duration::from_millis(settings.ignore_delay),
+        stop: Duration::from_millis(settings.stop_timeout),
+    }
+}
+
+/// Every child whose state has changed.
+fn reap() -> Vec<WaitStatus> {
+    let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+    let mut changed = Vec::new();
+    loop {
+        match waitpid(None, Some(flags)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return changed,
+            Ok(status) => changed.push(status),
+            // A real-time signal that `nix` cannot name; or EINTR.
+            Err(_) => {}
+        }
+    }
+}
+
+/// A signal to a process that may be gone, which is as good.
+fn send(pid: i32, signal: i32) {
+    let _ = signals::send(Pid::from_raw(pid), signal);
+}
+
+/// What a path looks like now, to be compared with `before`.
+fn restamp(before: Stamp, path: &[u8]) -> Stamp {
+    match before {
+        Stamp::Tree(_) => Stamp::of(path),
+        _ => Stamp::of_file(path),
+    }
+}
+
+/// Whether a file that just appeared is likely to be written still: a plain file
+/// with one name. A hard link or a symbolic link is whole at once.
+fn is_being_written(path: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
+    std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(path))
+        .is_ok_and(|found| found.is_file() && found.nlink() == 1)
+}

@@ -1,0 +1,117 @@
+//! The processes of a session, as `/proc` shows them.
+
+use nix::unistd::Pid;
+use std::collections::HashSet;
+
+/// When a process started, for comparison with others of this boot: clock ticks,
+/// and the pid where those are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Started(u64, i32);
+
+/// Facts from `/proc/<pid>/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    state: u8,
+    parent: i32,
+    started: u64,
+}
+
+/// Reads the line of `/proc/<pid>/stat`. The command name in it may hold anything.
+fn parse_stat(line: &str) -> Option<Stat> {
+    let rest = &line[line.rfind(')')? + 1..];
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
+    // `starttime` is the 22nd field, the state was the 3rd.
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Stat { state, parent, started })
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let line = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&String::from_utf8_lossy(&line))
+}
+
+/// When a process started; `None` when it is gone.
+pub fn started(pid: i32) -> Option<Started> {
+    stat(pid).map(|found| Started(found.started, pid))
+}
+
+/// Whether a process is stopped by job control.
+pub fn is_stopped(pid: i32) -> bool {
+    stat(pid).is_some_and(|found| found.state == b'T')
+}
+
+/// Whether a process is there and has not ended yet.
+pub fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|found| !matches!(found.state, b'Z' | b'X'))
+}
+
+/// The children of a process.
+fn children(pid: i32) -> Vec<i32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut found = Vec::new();
+    for thread in threads.flatten() {
+        match std::fs::read_to_string(thread.path().join("children")) {
+            Ok(list) => found.extend(list.split_ascii_whitespace().flat_map(str::parse::<i32>)),
+            Err(_) => return children_by_scan(pid),
+        }
+    }
+    found
+}
+
+/// As [`children`], for kernels without `CONFIG_PROC_CHILDREN`.
+fn children_by_scan(pid: i32) -> Vec<i32> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|candidate| stat(*candidate).is_some_and(|found| found.parent == pid))
+        .collect()
+}
+
+/// Everything that descends from this process, apart from `except` and what
+/// descends from those.
+pub fn descendants(except: &HashSet<i32>) -> Vec<i32> {
+    let mut found = Vec::new();
+    let mut ahead = vec![Pid::this().as_raw()];
+    while let Some(parent) = ahead.pop() {
+        for child in children(parent) {
+            if !except.contains(&child) && !found.contains(&child) {
+                found.push(child);
+                ahead.push(child);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_cannot_confuse_the_parser() {
+        let line =
+            "4242 (a) R 1 (b)) S 17 4242 4242 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1";
+        assert_eq!(parse_stat(line), Some(Stat { state: b'S', parent: 17, started: 987_654 }));
+        assert_eq!(parse_stat("4242 (x"), None);
+        assert_eq!(parse_stat("4242 (x) S"), None);
+    }
+
+    #[test]
+    fn our_own_children_are_found_both_ways() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id() as i32;
+        let own = Pid::this().as_raw();
+        assert!(children(own).contains(&pid));
+        assert!(children_by_scan(own).contains(&pid));
+        assert!(descendants(&HashSet::new()).contains(&pid));
+        assert!(!descendants(&HashSet::from([pid])).contains(&pid));
+        assert!(started(pid) > started(own));
+        assert!(is_alive(pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_alive(pid));
+    }
+}

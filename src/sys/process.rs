@@ -1,0 +1,76 @@
+//! Process attributes that `nix` leaves unsafe, and leaving without unwinding.
+
+use super::cerr;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::ffi::CStr;
+
+/// Ends this process at once: no `atexit`, no flushing of buffers that are
+/// copies of another process's.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: `_exit` has no precondition.
+    unsafe { libc::_exit(status) }
+}
+
+/// Ties this process's life to `parent`'s: SIGKILL when the parent ends.
+///
+/// The kernel forgets the setting in every clone and when credentials change.
+/// Returns false when the parent was gone already, as no signal will come then.
+pub fn die_with_parent(parent: Pid) -> bool {
+    // A failure would mean an unknown signal number: SIGKILL is known.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    nix::unistd::getppid() == parent
+}
+
+/// The dispositions, timers and other per-process clocks that a clone does not inherit.
+#[derive(Clone, Copy)]
+pub struct IntervalTimers([libc::itimerval; 3]);
+
+const TIMERS: [libc::c_int; 3] = [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF];
+
+impl IntervalTimers {
+    /// The running interval timers (`alarm`, `setitimer`) of this process.
+    pub fn read() -> Self {
+        // SAFETY: all-zero is a valid itimerval (a stopped timer).
+        let mut timers: [libc::itimerval; 3] = unsafe { std::mem::zeroed() };
+        for (which, timer) in TIMERS.iter().zip(&mut timers) {
+            // SAFETY: the kernel writes one itimerval.
+            unsafe { libc::syscall(libc::SYS_getitimer, *which, timer as *mut libc::itimerval) };
+        }
+        IntervalTimers(timers)
+    }
+
+    /// Starts in this process the timers that were running.
+    pub fn restore(&self) {
+        for (which, timer) in TIMERS.iter().zip(&self.0) {
+            if timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0 {
+                let none = std::ptr::null_mut::<libc::itimerval>();
+                // SAFETY: the kernel reads one itimerval; no old value is asked for.
+                unsafe {
+                    libc::syscall(
+                        libc::SYS_setitimer,
+                        *which,
+                        timer as *const libc::itimerval,
+                        none,
+                    )
+                };
+            }
+        }
+    }
+}
+
+/// Sets (`Some`) or removes (`None`) an environment variable of this process.
+///
+/// # Errors
+/// `EINVAL` for a name that is empty or has a `=`; `ENOMEM`.
+pub fn set_environment(name: &CStr, value: Option<&CStr>) -> nix::Result<()> {
+    // SAFETY: the process has one thread as far as we are concerned: the Lua
+    // program's own C code may race with us only if it has started others.
+    let result = unsafe {
+        match value {
+            Some(value) => libc::setenv(name.as_ptr(), value.as_ptr(), 1),
+            None => libc::unsetenv(name.as_ptr()),
+        }
+    };
+    cerr(result).map(drop)
+}

@@ -1,0 +1,126 @@
+//! Signals: blocking them, reading them one by one, ending by one.
+
+use super::cerr;
+use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::unistd::{Pid, getpid};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The full signal mask, with the real-time signals that `nix` cannot name.
+#[derive(Clone, Copy)]
+pub struct Mask(SigSet);
+
+impl Mask {
+    /// Blocks every signal and returns the mask that was in force.
+    pub fn block_all() -> Mask {
+        let mut old = SigSet::empty();
+        // The call cannot fail: the operation is valid and so are the pointers.
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut old));
+        Mask(old)
+    }
+
+    /// Puts this mask in force.
+    pub fn restore(&self) {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
+    }
+}
+
+/// Waits until `signal`, which must be blocked, is sent to this process.
+pub fn wait_for(signal: Signal) {
+    let mut set = SigSet::empty();
+    set.add(signal);
+    // EINTR comes after a stop and continue: wait on.
+    while set.wait().is_err() {}
+}
+
+/// Sets the disposition of a signal.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL and SIGSTOP.
+pub fn set_disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {
+    debug_assert!(!matches!(handler, SigHandler::Handler(_) | SigHandler::SigAction(_)));
+    // SAFETY: only SIG_DFL and SIG_IGN are passed, which run no code.
+    unsafe { nix::sys::signal::signal(signal, handler) }.map(drop)
+}
+
+/// Whether this process ignores `signal` (as `nohup` and shells arrange for children).
+pub fn is_ignored(signal: Signal) -> bool {
+    let mut current = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with a null new action the kernel only writes the current one.
+    let result =
+        unsafe { cerr(libc::sigaction(signal as i32, std::ptr::null(), current.as_mut_ptr())) };
+    // SAFETY: zeroed bytes are a valid sigaction, whether written to or not.
+    result.is_ok() && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Takes the default action of `signal` on this process, as if nobody had blocked
+/// or handled it. Returns when the action was to stop and somebody continued us,
+/// or when the kernel would not stop an orphaned process group.
+pub fn take_default(signal: Signal) {
+    let _ = set_disposition(signal, SigHandler::SigDfl);
+    let mut set = SigSet::empty();
+    set.add(signal);
+    let _ = kill(getpid(), signal);
+    let mut old = SigSet::empty();
+    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&set), Some(&mut old));
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old), None);
+}
+
+/// Sends a signal by number, real-time ones included.
+///
+/// # Errors
+/// `ESRCH` when the process is gone, `EPERM` when it is somebody else's.
+pub fn send(pid: Pid, number: i32) -> nix::Result<()> {
+    // SAFETY: `kill` takes plain numbers.
+    cerr(unsafe { libc::kill(pid.as_raw(), number) }).map(drop)
+}
+
+/// Room for one siginfo structure read from a signalfd.
+const INFO: usize = size_of::<libc::signalfd_siginfo>();
+
+/// One signal read from a signalfd.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// The signal's number.
+    pub number: i32,
+    /// Sent by the kernel (the terminal's keys among others), not by a process.
+    pub from_kernel: bool,
+    /// The sender's pid, when a process sent it.
+    pub sender: Pid,
+}
+
+/// The next pending signal of a non-blocking signalfd, or `None`.
+pub fn read_signal(signals: BorrowedFd) -> Option<Received> {
+    let mut buffer = [0u8; INFO];
+    loop {
+        match nix::unistd::read(signals, &mut buffer) {
+            Ok(INFO) => break,
+            Err(Errno::EINTR) => {}
+            _ => return None,
+        }
+    }
+    // SAFETY: the structure is plain integers and the kernel filled all of it;
+    // the byte buffer need not be aligned for an unaligned read.
+    let info =
+        unsafe { std::ptr::read_unaligned(buffer.as_ptr().cast::<libc::signalfd_siginfo>()) };
+    debug_assert!(signals.as_raw_fd() >= 0);
+    Some(Received {
+        number: info.ssi_signo as i32,
+        from_kernel: info.ssi_code == libc::SI_KERNEL,
+        sender: Pid::from_raw(info.ssi_pid as i32),
+    })
+}
+
+/// Runs `write` so that a closed pipe is an error and not a signal.
+pub fn without_sigpipe(write: impl FnOnce()) {
+    let mut pipe = SigSet::empty();
+    pipe.add(Signal::SIGPIPE);
+    let mut old = SigSet::empty();
+    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&pipe), Some(&mut old));
+    write();
+    let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: takes a pending SIGPIPE, if there is one; no information is asked for.
+    unsafe { libc::sigtimedwait(pipe.as_ref(), std::ptr::null_mut(), &raw const none) };
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old), None);
+}

@@ -1,0 +1,301 @@
+//! The timeline: which checkpoints there are, and what depends on which.
+//!
+//! Theory of operation. A run leaves checkpoints behind, numbered in the order
+//! they were taken; every file it opens becomes a dependency of the newest
+//! checkpoint at that moment. A change of files resumes from the *earliest*
+//! checkpoint that any of them depends on: everything before it did not see
+//! them. Resuming rewinds the timeline: later checkpoints and what depends on
+//! them are forgotten, as the resumed run will take and name its own. A
+//! checkpoint that was lost or evicted passes what depends on it to the one
+//! before. Nothing here touches the system.
+
+use crate::messages::Index;
+use crate::watch::{PathId, Stamp};
+use std::collections::HashMap;
+
+/// A parked copy of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its place in the run that took it; 0 is the state at `enable()`.
+    pub index: Index,
+    /// The parked process.
+    pub pid: i32,
+    /// The label of an explicit checkpoint, or the path it was taken for.
+    pub name: Vec<u8>,
+    /// The program asked for it by name.
+    pub explicit: bool,
+}
+
+/// What the program read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// The checkpoint current when it was first opened; `None`: before `enable()`.
+    pub checkpoint: Option<Index>,
+    /// What it looked like before it was opened.
+    pub stamp: Stamp,
+    /// Digest of its content then, if it was taken.
+    pub content: Option<u64>,
+}
+
+/// Where a change resumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// From the very start, by running the command anew.
+    Start,
+    /// From the checkpoint with this index.
+    Checkpoint(Index),
+}
+
+/// The checkpoints and dependencies of the present run.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    /// In order of their index.
+    checkpoints: Vec<Checkpoint>,
+    dependencies: HashMap<PathId, Dependency>,
+    /// Every dependency that a rewind may drop, in the order of its checkpoint.
+    order: Vec<(Index, PathId)>,
+}
+
+impl Timeline {
+    /// Adds a checkpoint after all others.
+    ///
+    /// Records of one run come in order, so an index that is not the highest
+    /// can only be a repetition of one that is there: it takes its place.
+    pub fn add(&mut self, checkpoint: Checkpoint) -> Option<Checkpoint> {
+        match self.checkpoints.binary_search_by_key(&checkpoint.index, |known| known.index) {
+            Ok(at) => Some(std::mem::replace(&mut self.checkpoints[at], checkpoint)),
+            Err(at) => {
+                self.checkpoints.insert(at, checkpoint);
+                None
+            }
+        }
+    }
+
+    /// Adds a dependency. Of several on one path the earliest counts.
+    pub fn depend(&mut self, path: PathId, dependency: Dependency) {
+        if let Some(known) = self.dependencies.get(&path)
+            && known.checkpoint <= dependency.checkpoint
+        {
+            return;
+        }
+        if let Some(index) = dependency.checkpoint {
+            let at = self.order.partition_point(|(known, _)| *known <= index);
+            self.order.insert(at, (index, path));
+        }
+        self.dependencies.insert(path, dependency);
+    }
+
+    /// The dependency on `path`, if there is one.
+    pub fn dependency(&self, path: PathId) -> Option<&Dependency> {
+        self.dependencies.get(&path)
+    }
+
+    /// The same, to be updated when the program itself wrote the file.
+    pub fn dependency_mut(&mut self, path: PathId) -> Option<&mut Dependency> {
+        self.dependencies.get_mut(&path)
+    }
+
+    /// Every path the present run depends on.
+    pub fn paths(&self) -> impl Iterator<Item = PathId> + '_ {
+        self.dependencies.keys().copied()
+    }
+
+    /// The checkpoints, in order.
+    pub fn checkpoints(&self) -> &[Checkpoint] {
+        &self.checkpoints
+    }
+
+    /// The checkpoint with this index.
+    pub fn checkpoint(&self, index: Index) -> Option<&Checkpoint> {
+        let at = self.checkpoints.binary_search_by_key(&index, |known| known.index).ok()?;
+        Some(&self.checkpoints[at])
+    }
+
+    /// Where a change of `paths` resumes, and which of them decides it; `None`
+    /// when nothing depends on any of them.
+    pub fn target(&self, paths: impl IntoIterator<Item = PathId>) -> Option<(Target, PathId)> {
+        let (earliest, path) = paths
+            .into_iter()
+            .filter_map(|path| Some((self.dependencies.get(&path)?.checkpoint, path)))
+            .min()?;
+        let target = match earliest {
+            None => Target::Start,
+            Some(index) => match self.checkpoints.partition_point(|known| known.index <= index) {
+                0 => Target::Start,
+                after => Target::Checkpoint(self.checkpoints[after - 1].index),
+            },
+        };
+        Some((target, path))
+    }
+
+    /// The checkpoints that come after `target`, which a resume from it ends.
+    pub fn after(&self, target: Target) -> &[Checkpoint] {
+        let keep = match target {
+            Target::Start => 0,
+            Target::Checkpoint(index) => {
+                self.checkpoints.partition_point(|known| known.index <= index)
+            }
+        };
+        &self.checkpoints[keep..]
+    }
+
+    /// Forgets everything that a run resumed from checkpoint `index` finds out
+    /// again: later checkpoints, and what was opened from `index` on.
+    pub fn rewind(&mut self, index: Index) {
+        self.checkpoints.retain(|known| known.index <= index);
+        while let Some(&(later, path)) = self.order.last()
+            && later >= index
+        {
+            self.order.pop();
+            // An earlier dependency may have taken the path over meanwhile.
+            if self.dependencies.get(&path).is_some_and(|known| known.checkpoint == Some(later)) {
+                self.dependencies.remove(&path);
+            }
+        }
+    }
+
+    /// Takes the checkpoint of a process out. What depended on it now resumes
+    /// from the one before.
+    pub fn remove(&mut self, pid: i32) -> Option<Checkpoint> {
+        let at = self.checkpoints.iter().position(|known| known.pid == pid)?;
+        Some(self.checkpoints.remove(at))
+    }
+
+    /// Which checkpoint to give up when there are more than `limit`.
+    ///
+    /// Never the first, which saves a whole start, nor the newest, which the
+    /// next edit most likely needs. Explicit ones go last. Among the others the
+    /// older half is thinned first: of two neighbours the later one goes, so
+    /// that what remains is spread over the run.
+    pub fn excess(&self, limit: usize) -> Option<i32> {
+        let count = self.checkpoints.len();
+        if count <= limit.max(2) {
+            return None;
+        }
+        let inner = 1..count - 1;
+        let gap = |at: usize| self.checkpoints[at].index - self.checkpoints[at - 1].index;
+        inner
+            .min_by_key(|&at| (self.checkpoints[at].explicit, gap(at), at))
+            .map(|at| self.checkpoints[at].pid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn checkpoint(index: Index) -> Checkpoint {
+        Checkpoint { index, pid: 1000 + index as i32, name: Vec::new(), explicit: false }
+    }
+
+    fn dependency(checkpoint: Option<Index>) -> Dependency {
+        Dependency { checkpoint, stamp: Stamp::Absent, content: None }
+    }
+
+    /// A run of checkpoints 0..n, some of them lost, with files opened after each.
+    fn run() -> impl Strategy<Value = (Vec<bool>, Vec<(PathId, Option<Index>)>)> {
+        (1usize..12).prop_flat_map(|count| {
+            (
+                prop::collection::vec(any::<bool>(), count),
+                prop::collection::vec((0u32..30, prop::option::of(0..count as Index)), 0..40),
+            )
+        })
+    }
+
+    fn build(alive: &[bool], opened: &[(PathId, Option<Index>)]) -> Timeline {
+        let mut timeline = Timeline::default();
+        for index in 0..alive.len() as Index {
+            timeline.add(checkpoint(index));
+        }
+        let mut opened = opened.to_vec();
+        opened.sort_by_key(|(_, index)| *index);
+        for (path, index) in opened {
+            timeline.depend(path, dependency(index));
+        }
+        for (index, alive) in alive.iter().enumerate() {
+            if !alive {
+                timeline.remove(1000 + index as i32);
+            }
+        }
+        timeline
+    }
+
+    proptest! {
+        #[test]
+        fn the_target_is_the_newest_live_checkpoint_before_every_changed_file(
+            (alive, opened) in run(), changed in prop::collection::vec(0u32..30, 0..6)
+        ) {
+            let timeline = build(&alive, &opened);
+            let first_opened = |path: PathId| {
+                opened.iter().filter(|(known, _)| *known == path).map(|(_, index)| *index).min()
+            };
+            let earliest = changed.iter().filter_map(|path| first_opened(*path)).min();
+            let expected = earliest.map(|earliest| match earliest {
+                None => Target::Start,
+                Some(index) => (0..=index)
+                    .rev()
+                    .find(|index| alive[*index as usize])
+                    .map_or(Target::Start, Target::Checkpoint),
+            });
+            prop_assert_eq!(timeline.target(changed).map(|(target, _)| target), expected);
+        }
+
+        #[test]
+        fn whoever_is_later_ends_and_nobody_else(
+            (alive, opened) in run(), index in 0u32..12
+        ) {
+            let timeline = build(&alive, &opened);
+            let ended: Vec<Index> =
+                timeline.after(Target::Checkpoint(index)).iter().map(|known| known.index).collect();
+            let expected: Vec<Index> = (index + 1..alive.len() as Index)
+                .filter(|index| alive[*index as usize])
+                .collect();
+            prop_assert_eq!(ended, expected);
+        }
+
+        #[test]
+        fn a_rewind_keeps_exactly_what_happened_before(
+            (alive, opened) in run(), index in 0u32..12
+        ) {
+            let mut timeline = build(&alive, &opened);
+            timeline.rewind(index);
+            prop_assert!(timeline.checkpoints().iter().all(|known| known.index <= index));
+            for path in 0..30 {
+                let before = opened.iter()
+                    .filter(|(known, at)| *known == path && *at < Some(index))
+                    .map(|(_, at)| *at)
+                    .min();
+                prop_assert_eq!(timeline.dependency(path).map(|known| known.checkpoint), before);
+            }
+            // A second run may now be recorded on top.
+            timeline.depend(99, dependency(Some(index)));
+            prop_assert!(timeline.dependency(99).is_some());
+            timeline.rewind(index);
+            prop_assert!(timeline.dependency(99).is_none());
+        }
+
+        #[test]
+        fn eviction_reaches_the_limit_and_keeps_both_ends(
+            alive in prop::collection::vec(Just(true), 1..40), limit in 1usize..20
+        ) {
+            let mut timeline = build(&alive, &[]);
+            while let Some(pid) = timeline.excess(limit) {
+                prop_assert!(timeline.remove(pid).is_some());
+            }
+            let left: Vec<Index> = timeline.checkpoints().iter().map(|known| known.index).collect();
+            prop_assert!(left.len() <= limit.max(2));
+            prop_assert_eq!(left.first(), Some(&0));
+            prop_assert_eq!(left.last().copied(), Some(alive.len() as Index - 1));
+        }
+    }
+
+    #[test]
+    fn explicit_checkpoints_are_evicted_last() {
+        let mut timeline = Timeline::default();
+        for index in 0..6 {
+            timeline.add(Checkpoint { explicit: index != 3, ..checkpoint(index) });
+        }
+        assert_eq!(timeline.excess(5), Some(1003));
+    }
+}

@@ -1,0 +1,152 @@
+//! Stamps: what a file looked like, cheap enough to take at every open.
+//!
+//! A stamp is device, inode, size and modification time. Kernels before 6.13
+//! count that time in ticks of up to 10 ms, so a file saved within the last
+//! tick could be saved again, at the same size, without its stamp changing. A
+//! stamp that fresh is accompanied by a digest of the content, which tells.
+
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, SFlag, fstat, stat};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// A modification younger than this may be followed by another that looks the same.
+pub const TICK: Duration = Duration::from_millis(20);
+
+/// What a path looked like at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stamp {
+    /// Nothing there, or nothing that can be reached.
+    Absent,
+    /// A file (or anything else that is not a directory).
+    File {
+        /// Device and inode: a file renamed over another differs here.
+        device: u64,
+        /// See `device`.
+        inode: u64,
+        /// Size in bytes.
+        size: u64,
+        /// Modification time in nanoseconds since the epoch.
+        modified: i64,
+    },
+    /// A directory: a digest of the stamps of everything in it.
+    Tree(u64),
+}
+
+impl Stamp {
+    /// The stamp of what `path` leads to now.
+    pub fn of(path: &[u8]) -> Stamp {
+        match stat(Path::new(OsStr::from_bytes(path))) {
+            Ok(found) if is_directory(&found) => Stamp::Tree(tree_digest(path)),
+            Ok(found) => Stamp::from_stat(&found),
+            Err(_) => Stamp::Absent,
+        }
+    }
+
+    /// The stamp of `path` as something to be opened: a directory is not looked
+    /// into, so that the probe `io.open('.')` stays cheap.
+    pub fn of_file(path: &[u8]) -> Stamp {
+        match stat(Path::new(OsStr::from_bytes(path))) {
+            Ok(found) => Stamp::from_stat(&found),
+            Err(_) => Stamp::Absent,
+        }
+    }
+
+    fn from_stat(found: &FileStat) -> Stamp {
+        Stamp::File {
+            device: found.st_dev,
+            inode: found.st_ino,
+            size: found.st_size as u64,
+            modified: found.st_mtime * 1_000_000_000 + found.st_mtime_nsec,
+        }
+    }
+
+    /// Whether the file was modified after `time`, in nanoseconds since the epoch.
+    pub fn is_newer_than(&self, time: i64) -> bool {
+        matches!(*self, Stamp::File { modified, .. } if modified > time)
+    }
+
+    /// Whether a write within the clock tick of this stamp could go unseen.
+    pub fn is_fresh(&self) -> bool {
+        let Stamp::File { modified, .. } = *self else { return false };
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos() as i64);
+        now.abs_diff(modified) < TICK.as_nanos() as u64
+    }
+}
+
+fn is_directory(found: &FileStat) -> bool {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+}
+
+/// A digest of bytes: equal bytes, equal digest, in every process of a session.
+pub fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// A digest of a regular file's content, or `None` when it cannot be read.
+/// Anything but a regular file is not touched: reading a pipe would consume it.
+pub fn content_digest(path: &[u8]) -> Option<u64> {
+    let path = Path::new(OsStr::from_bytes(path));
+    // Ask before opening, as opening a FIFO would wait for its other end.
+    if !std::fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut file = File::open(path).ok()?;
+    let opened = fstat(&file).ok()?;
+    if SFlag::from_bits_truncate(opened.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    let mut buffer = [0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Some(hasher.finish()),
+            Ok(length) => hasher.write(&buffer[..length]),
+            Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Names that editors and version control put beside files while they work.
+pub fn is_scratch(name: &[u8]) -> bool {
+    name.starts_with(b".") || name.starts_with(b"#") || name.ends_with(b"~") || name == b"4913"
+}
+
+fn tree_digest(directory: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut entries: Vec<_> = match std::fs::read_dir(OsStr::from_bytes(directory)) {
+        Ok(entries) => entries.flatten().collect(),
+        Err(_) => return 0,
+    };
+    entries.sort_by_key(|entry| entry.file_name());
+    for entry in entries {
+        let name = entry.file_name();
+        if is_scratch(name.as_bytes()) {
+            continue;
+        }
+        hasher.write(name.as_bytes());
+        hasher.write_u8(0);
+        let path = entry.path();
+        // Real directories are entered; links to directories are not, as they may lead back.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            hasher.write_u64(tree_digest(path.as_os_str().as_bytes()));
+        } else if let Stamp::File { device, inode, size, modified } =
+            Stamp::of_file(path.as_os_str().as_bytes())
+        {
+            for word in [device, inode, size, modified as u64] {
+                hasher.write_u64(word);
+            }
+        }
+    }
+    hasher.finish()
+}

@@ -1,0 +1,178 @@
+//! Which paths an event concerns: a pure table from watched directories and
+//! names to the paths whose walk passed there.
+
+use super::PathId;
+use super::stamp::is_scratch;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// The paths that depend on one directory.
+#[derive(Debug)]
+struct Node {
+    names: HashMap<Vec<u8>, Vec<PathId>>,
+    every: Vec<PathId>,
+    itself: Vec<PathId>,
+    /// Its entries are, or have been, asked for: the kernel reports them.
+    has_names: bool,
+}
+
+/// The table; `W` identifies a watched directory.
+#[derive(Debug)]
+pub struct Table<W> {
+    nodes: HashMap<W, Node>,
+    /// Where each path is entered, to take it out again.
+    entries: HashMap<PathId, Vec<Entry<W>>>,
+}
+
+#[derive(Debug)]
+enum Entry<W> {
+    Name(W, Vec<u8>),
+    Every(W),
+    Itself(W),
+}
+
+impl<W> Default for Table<W> {
+    fn default() -> Self {
+        Table { nodes: HashMap::new(), entries: HashMap::new() }
+    }
+}
+
+impl<W: Hash + Eq + Clone> Table<W> {
+    fn node(&mut self, directory: &W) -> &mut Node {
+        self.nodes.entry(directory.clone()).or_insert_with(|| Node {
+            names: HashMap::new(),
+            every: Vec::new(),
+            itself: Vec::new(),
+            has_names: false,
+        })
+    }
+
+    /// `path` depends on the entry `name` of a directory.
+    pub fn name(&mut self, directory: W, name: &[u8], path: PathId) {
+        let node = self.node(&directory);
+        node.has_names = true;
+        node.names.entry(name.to_vec()).or_default().push(path);
+        self.entries.entry(path).or_default().push(Entry::Name(directory, name.to_vec()));
+    }
+
+    /// `path` depends on every entry of a directory, scratch files aside.
+    pub fn every(&mut self, directory: W, path: PathId) {
+        let node = self.node(&directory);
+        node.has_names = true;
+        node.every.push(path);
+        self.entries.entry(path).or_default().push(Entry::Every(directory));
+    }
+
+    /// `path` depends on a directory staying where it is.
+    pub fn itself(&mut self, directory: W, path: PathId) {
+        self.node(&directory).itself.push(path);
+        self.entries.entry(path).or_default().push(Entry::Itself(directory));
+    }
+
+    /// Whether the entries of a directory are watched.
+    pub fn has_names(&self, directory: &W) -> bool {
+        self.nodes.get(directory).is_some_and(|node| node.has_names)
+    }
+
+    /// The paths concerned by something happening to `name` in a directory.
+    pub fn touched(&self, directory: &W, name: &[u8]) -> Vec<PathId> {
+        let Some(node) = self.nodes.get(directory) else { return Vec::new() };
+        let mut touched = node.names.get(name).cloned().unwrap_or_default();
+        if !is_scratch(name) {
+            touched.extend(&node.every);
+        }
+        touched
+    }
+
+    /// The paths that pass through a directory in any way.
+    pub fn members(&self, directory: &W) -> Vec<PathId> {
+        let Some(node) = self.nodes.get(directory) else { return Vec::new() };
+        let names = node.names.values().flatten();
+        names.chain(&node.every).chain(&node.itself).copied().collect()
+    }
+
+    /// Takes a path out everywhere.
+    pub fn leave(&mut self, path: PathId) {
+        for entry in self.entries.remove(&path).unwrap_or_default() {
+            let (Entry::Name(directory, _) | Entry::Every(directory) | Entry::Itself(directory)) =
+                &entry;
+            let Some(node) = self.nodes.get_mut(directory) else { continue };
+            match &entry {
+                Entry::Name(_, name) => {
+                    if let Some(paths) = node.names.get_mut(name) {
+                        remove(paths, path);
+                        if paths.is_empty() {
+                            node.names.remove(name);
+                        }
+                    }
+                }
+                Entry::Every(_) => remove(&mut node.every, path),
+                Entry::Itself(_) => remove(&mut node.itself, path),
+            }
+        }
+    }
+
+    /// Forgets a directory that is watched no more.
+    pub fn forget(&mut self, directory: &W) {
+        self.nodes.remove(directory);
+    }
+}
+
+fn remove(paths: &mut Vec<PathId>, path: PathId) {
+    if let Some(at) = paths.iter().rposition(|known| *known == path) {
+        paths.swap_remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_touches_the_paths_entered_for_it() {
+        let mut table = Table::default();
+        table.name(1, b"a.lua", 7);
+        table.name(1, b"b.lua", 8);
+        table.every(1, 9);
+        table.itself(2, 7);
+        assert_eq!(table.touched(&1, b"a.lua"), [7, 9]);
+        assert_eq!(table.touched(&1, b".a.lua.swp"), []);
+        assert_eq!(table.touched(&2, b"a.lua"), []);
+        assert_eq!(table.members(&2), [7]);
+        assert!(table.has_names(&1) && !table.has_names(&2));
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_that_left_is_never_touched(
+            entered in prop::collection::vec((0u8..4, 0u8..4, 0u8..3, 0u32..6), 0..60),
+            gone in 0u32..6,
+        ) {
+            let mut table = Table::default();
+            for (directory, name, kind, path) in &entered {
+                match kind {
+                    0 => table.name(*directory, &[*name], *path),
+                    1 => table.every(*directory, *path),
+                    _ => table.itself(*directory, *path),
+                }
+            }
+            table.leave(gone);
+            for directory in 0..4 {
+                for name in 0..4 {
+                    let mut touched = table.touched(&directory, &[name]);
+                    touched.sort_unstable();
+                    let mut expected: Vec<PathId> = entered.iter()
+                        .filter(|(at, entry, kind, path)| {
+                            *at == directory && *path != gone && (*kind == 1 || *kind == 0 && *entry == name)
+                        })
+                        .map(|(_, _, _, path)| *path)
+                        .collect();
+                    expected.sort_unstable();
+                    prop_assert_eq!(touched, expected);
+                }
+                prop_assert!(!table.members(&directory).contains(&gone));
+            }
+        }
+    }
+}
