@@ -1,8 +1,9 @@
 //! `forkmon.core` for Lua: arguments in, bytes exact, nothing else.
 
-use crate::program::{Program, Resume, Start};
+use crate::program::{Candidate, Program, Resume, Start};
 use crate::settings::Settings;
 use crate::sys::process::set_environment;
+use crate::watch::Stamp;
 use crate::{report, supervisor};
 use mlua::{Error, ExternalResult, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use std::cell::RefCell;
@@ -46,8 +47,9 @@ fn module(lua: &Lua) -> Result<Table> {
     add(
         "configure",
         lua.create_function(|_, settings: Table| {
+            let (overhead, exact) = (settings.get("overhead")?, settings.get("exact")?);
             let settings = read_settings(&settings)?;
-            with(|program| program.configure(settings));
+            with(|program| program.configure(settings, overhead, exact));
             Ok(())
         }),
     )?;
@@ -75,7 +77,7 @@ fn module(lua: &Lua) -> Result<Table> {
             resumed(lua, with(|program| program.visit(&path.as_bytes())).flatten())
         }),
     )?;
-    add("visit_candidates", lua.create_function(visit_candidates))?;
+    add("look_up", lua.create_function(look_up))?;
     add("checkpoint", lua.create_function(checkpoint))?;
     add(
         "watch",
@@ -88,6 +90,13 @@ fn module(lua: &Lua) -> Result<Table> {
         "wrote",
         lua.create_function(|_, path: LuaString| {
             with(|program| program.wrote(&path.as_bytes()));
+            Ok(())
+        }),
+    )?;
+    add(
+        "effect",
+        lua.create_function(|_, ()| {
+            with(Program::effect);
             Ok(())
         }),
     )?;
@@ -157,12 +166,14 @@ fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
         before: paths(&options, "before")?
             .into_iter()
             .map(|path| {
-                let changed = crate::watch::Stamp::of_file(&path).is_newer_than(began);
+                let changed = Stamp::of_file(&path).is_newer_than(began);
                 (path, changed)
             })
             .collect(),
         watch: paths(&options, "watch")?,
         inherited,
+        overhead: options.get("overhead")?,
+        exact: options.get("exact")?,
     };
     let started = Program::start(start, |board, program, settings, mask| {
         supervisor::run(board, program, settings, inherited, mask);
@@ -180,10 +191,30 @@ fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
     }
 }
 
-fn visit_candidates(lua: &Lua, (paths, watched): (Vec<LuaString>, Vec<bool>)) -> Result<Value> {
-    let candidates: Vec<_> =
-        paths.iter().map(|path| path.as_bytes().to_vec()).zip(watched).collect();
-    resumed(lua, with(|program| program.visit_candidates(&candidates)).flatten())
+/// A look-up at `paths`, in this order; the function says which the filter takes.
+fn look_up(lua: &Lua, (paths, watched): (Vec<LuaString>, Function)) -> Result<Value> {
+    // The filter may be the user's function, which may open files in turn: it
+    // must not run while the program's state is borrowed.
+    let search = || -> Result<Vec<Candidate>> {
+        let mut candidates = Vec::new();
+        for path in &paths {
+            let path = absolute(&path.as_bytes());
+            let stamp = Stamp::of_file(&path);
+            let watched = watched.call(lua.create_string(&path)?)?;
+            candidates.push(Candidate { path, stamp, watched });
+            if stamp != Stamp::Absent {
+                break;
+            }
+        }
+        Ok(candidates)
+    };
+    let candidates = search()?;
+    let resume = with(|program| program.visit_candidates(&candidates)).flatten();
+    if resume.is_some() {
+        let candidates = search()?;
+        with(|program| program.record_candidates(&candidates));
+    }
+    resumed(lua, resume)
 }
 
 fn checkpoint(lua: &Lua, label: Option<LuaString>) -> Result<MultiValue> {
@@ -260,8 +291,8 @@ fn c_string(string: &LuaString) -> Result<CString> {
 /// that the result leads where the original did.
 fn absolute(path: &[u8]) -> Vec<u8> {
     let path = PathBuf::from(OsStr::from_bytes(path));
-    let joined = match std::env::current_dir() {
-        Ok(directory) if path.is_relative() => directory.join(path),
+    let joined = match path.is_relative().then(std::env::current_dir) {
+        Some(Ok(directory)) => directory.join(path),
         _ => path,
     };
     let mut out = PathBuf::from("/");

@@ -21,6 +21,8 @@ const RING_WORDS: usize = 1 << 16;
 const MAIL_WORDS: usize = 1 << 13;
 /// Slots for the paths announced so far; beyond, a `watch` line may repeat.
 const ANNOUNCED: usize = 1 << 15;
+/// Slots for the files edited in this session; beyond, one is not known as hot.
+const HOT: usize = 1 << 10;
 
 /// The longest letter, in bytes.
 pub const MAIL_BYTES: usize = (MAIL_WORDS - 1) * 8;
@@ -40,6 +42,7 @@ pub struct Board {
     ring: [AtomicU64; RING_WORDS],
     mail: [AtomicU64; MAIL_WORDS],
     announced: [AtomicU64; ANNOUNCED],
+    hot: [AtomicU64; HOT],
 }
 
 /// What became of a record that was offered to the ring.
@@ -145,18 +148,36 @@ impl Board {
     /// Lives here, not in the program, because a resume forgets what the
     /// program knew, and nobody wants the same lines after every save.
     pub fn announce(&self, path: &[u8]) -> bool {
-        let digest = crate::watch::digest(path).max(1);
-        let start = digest as usize;
-        for step in 0..32 {
-            let slot = &self.announced[start.wrapping_add(step) % ANNOUNCED];
-            match slot.compare_exchange(0, digest, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(found) if found == digest => return false,
-                Err(_) => {}
-            }
-        }
-        true
+        insert(&self.announced, path)
     }
+
+    /// Notes that the user has edited `path` in this session.
+    pub fn heat(&self, path: &[u8]) {
+        insert(&self.hot, path);
+    }
+
+    /// Whether the user has edited `path` in this session.
+    pub fn is_hot(&self, path: &[u8]) -> bool {
+        probe(&self.hot, path).any(|(slot, digest)| slot.load(Ordering::Relaxed) == digest)
+    }
+}
+
+/// The slots of a set where a path may stand, and what stands there for it.
+fn probe<'a>(set: &'a [AtomicU64], path: &[u8]) -> impl Iterator<Item = (&'a AtomicU64, u64)> {
+    let digest = crate::watch::digest(path).max(1);
+    (0..32).map(move |step| (&set[(digest as usize).wrapping_add(step) % set.len()], digest))
+}
+
+/// Adds a path to a set; false when it was there already.
+fn insert(set: &[AtomicU64], path: &[u8]) -> bool {
+    for (slot, digest) in probe(set, path) {
+        match slot.compare_exchange(0, digest, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return true,
+            Err(found) if found == digest => return false,
+            Err(_) => {}
+        }
+    }
+    true
 }
 
 fn word(chunk: &[u8]) -> u64 {
@@ -232,5 +253,8 @@ mod tests {
         assert!(board.announce(b"/a"));
         assert!(board.announce(b"/b"));
         assert!(!board.announce(b"/a"));
+        assert!(!board.is_hot(b"/a"));
+        board.heat(b"/a");
+        assert!(board.is_hot(b"/a") && !board.is_hot(b"/b"));
     }
 }

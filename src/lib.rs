@@ -8,7 +8,9 @@
 pub mod board;
 pub mod checkpoint;
 pub mod descriptors;
+pub mod effects;
 pub mod messages;
+pub mod placement;
 pub mod program;
 pub mod report;
 pub mod settings;

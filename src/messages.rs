@@ -10,6 +10,17 @@ use crate::watch::Stamp;
 /// The number of a checkpoint in a timeline; 0 is the state at `enable()`.
 pub type Index = u32;
 
+/// What speaks for keeping a checkpoint when there are too many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Worth {
+    /// The program asked for it by name.
+    pub explicit: bool,
+    /// It was taken for a file that was edited lately.
+    pub hot: bool,
+    /// Something observable happened between the checkpoint before and this one.
+    pub separated: bool,
+}
+
 /// One message from the program.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -28,8 +39,10 @@ pub enum Record {
         pid: i32,
         /// The label of an explicit checkpoint, or the path it was taken for.
         name: Vec<u8>,
-        /// The program asked for it by name.
-        explicit: bool,
+        /// When in the run it was taken, in microseconds.
+        at: u64,
+        /// Why it is worth keeping.
+        worth: Worth,
     },
     /// The program depends on a path.
     Dependency {
@@ -67,11 +80,12 @@ impl Record {
                 out.extend(pid.to_le_bytes());
                 settings.encode(&mut out);
             }
-            Record::Checkpoint { index, pid, name, explicit } => {
+            Record::Checkpoint { index, pid, name, at, worth } => {
                 out.push(CHECKPOINT);
                 out.extend(index.to_le_bytes());
                 out.extend(pid.to_le_bytes());
-                out.push(u8::from(*explicit));
+                out.extend(at.to_le_bytes());
+                out.extend([worth.explicit, worth.hot, worth.separated].map(u8::from));
                 out.extend(name);
             }
             Record::Dependency { checkpoint, path, stamp, content } => {
@@ -116,7 +130,12 @@ impl Record {
             CHECKPOINT => Record::Checkpoint {
                 index: input.u32()?,
                 pid: input.u32()? as i32,
-                explicit: input.u8()? != 0,
+                at: input.u64()?,
+                worth: Worth {
+                    explicit: input.u8()? != 0,
+                    hot: input.u8()? != 0,
+                    separated: input.u8()? != 0,
+                },
                 name: input.rest(),
             },
             DEPENDENCY => {
@@ -256,8 +275,14 @@ mod tests {
         prop_oneof![
             (any::<i32>(), settings())
                 .prop_map(|(pid, settings)| Record::Running { pid, settings }),
-            (any::<Index>(), any::<i32>(), path(), any::<bool>()).prop_map(
-                |(index, pid, name, explicit)| Record::Checkpoint { index, pid, name, explicit }
+            (any::<Index>(), any::<i32>(), path(), any::<u64>(), any::<[bool; 3]>()).prop_map(
+                |(index, pid, name, at, [explicit, hot, separated])| Record::Checkpoint {
+                    index,
+                    pid,
+                    name,
+                    at,
+                    worth: Worth { explicit, hot, separated },
+                }
             ),
             (any::<Option<Index>>(), path(), stamp(), any::<Option<u64>>()).prop_map(
                 |(checkpoint, path, stamp, content)| {

@@ -10,7 +10,9 @@
 use crate::board::{Board, Push};
 use crate::checkpoint::{self, Outcome};
 use crate::descriptors::{Descriptors, Obstacle, Outside};
-use crate::messages::{Index, Letter, Record};
+use crate::effects::{Footprint, memory};
+use crate::messages::{Index, Letter, Record, Worth};
+use crate::placement::{Decision, Placement, Stop};
 use crate::report;
 use crate::settings::Settings;
 use crate::sys::clone::{fork, threads};
@@ -23,7 +25,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, getpid};
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The doorbell: it tells the sleeping supervisor that there are records.
 pub const DOORBELL: Signal = Signal::SIGIO;
@@ -33,6 +35,13 @@ const BACK_PRESSURE: Duration = Duration::from_micros(200);
 
 /// The longest wait for the supervisor to have read a record.
 const ACKNOWLEDGE_AT_MOST: Duration = Duration::from_secs(1);
+
+/// A file saved this shortly before it is opened is where somebody is at work.
+const RECENT: Duration = Duration::from_secs(120);
+
+/// How many files count as hot for that reason alone: a fresh checkout makes all
+/// of them recent, which tells nothing.
+const MOST_RECENT: u32 = 8;
 
 /// What the program was told when it was resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +66,10 @@ pub struct Start {
     pub watch: Vec<Vec<u8>>,
     /// Every open descriptor was inherited: no line of the program has run.
     pub inherited: bool,
+    /// What checkpoints may cost, as a fraction of the run time.
+    pub overhead: f64,
+    /// Take a checkpoint at every stop point.
+    pub exact: bool,
 }
 
 /// The program under its supervisor.
@@ -70,6 +83,12 @@ pub struct Program {
     /// The newest checkpoint of this timeline, on which new files depend.
     current: Option<Index>,
     next: Index,
+    placement: Placement,
+    /// What others could see of the program at the last checkpoint.
+    footprint: Option<Footprint>,
+    /// When the program would have begun had it never been parked.
+    began: Instant,
+    recent: u32,
     /// Paths recorded in this timeline.
     seen: HashSet<Vec<u8>>,
     /// Paths the program has written without having read them.
@@ -81,6 +100,17 @@ pub struct Program {
     disabled: bool,
     warned_threads: bool,
     warned_clone: bool,
+}
+
+/// A place where the program is about to look for a file.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Absolute path.
+    pub path: Vec<u8>,
+    /// What is there.
+    pub stamp: Stamp,
+    /// The filter takes it.
+    pub watched: bool,
 }
 
 /// Why a checkpoint was not taken.
@@ -196,6 +226,10 @@ impl Program {
             outside,
             current: None,
             next: 0,
+            placement: Placement::new(start.overhead, start.exact),
+            footprint: None,
+            began: Instant::now(),
+            recent: 0,
             seen: HashSet::new(),
             written: HashSet::new(),
             reopens: false,
@@ -211,7 +245,7 @@ impl Program {
             program.send(&Record::Dependency { checkpoint: None, path, stamp, content: None });
         }
         let name = start.main.clone().unwrap_or_default();
-        let (_, resume) = program.place(&name, None);
+        let (_, resume) = program.place(&name, Worth::default());
         for path in start.main.iter().chain(&start.watch) {
             program.record(path, Stamp::of(path));
         }
@@ -229,8 +263,9 @@ impl Program {
     }
 
     /// Takes new options over.
-    pub fn configure(&mut self, settings: Settings) {
+    pub fn configure(&mut self, settings: Settings, overhead: f64, exact: bool) {
         report::configure(&settings);
+        self.placement.configure(overhead, exact);
         self.settings = settings;
         self.send(&Record::Configured(self.settings.clone()));
     }
@@ -245,36 +280,39 @@ impl Program {
         if !self.is_active() || self.seen.contains(path) {
             return None;
         }
-        let (_, resume) = self.place(path, None);
-        self.record_file(path);
+        let stamp = Stamp::of_file(path);
+        let resume = self.stop(path, stamp);
+        // Whoever was resumed was so because the file has changed.
+        let stamp = if resume.is_some() { Stamp::of_file(path) } else { stamp };
+        self.record_file(path, stamp);
         resume
     }
 
-    /// A stop point: the program is about to look for a file at these places, in
-    /// this order. `watched` says which of them the filter takes.
-    pub fn visit_candidates(&mut self, candidates: &[(Vec<u8>, bool)]) -> Option<Resume> {
+    /// A stop point: the program is about to look for a file at these places.
+    /// When it is resumed here, the places have to be looked at anew, and what
+    /// is found then passed to [`Program::record_candidates`].
+    pub fn visit_candidates(&mut self, candidates: &[Candidate]) -> Option<Resume> {
         if !self.is_active() {
             return None;
         }
-        let exists = |path: &[u8]| Stamp::of_file(path) != Stamp::Absent;
-        let searched = candidates
-            .iter()
-            .scan(false, |found, candidate| {
-                (!std::mem::replace(found, *found || exists(&candidate.0))).then_some(candidate)
-            })
-            .filter(|(path, watched)| *watched && !self.seen.contains(path));
-        // Named for the file that is found, which comes last.
-        let name = searched.last()?.0.clone();
-        let (_, resume) = self.place(&name, None);
-        for (path, watched) in candidates {
-            if *watched && !self.seen.contains(path) {
-                self.record_file(path);
-            }
-            if exists(path) {
-                break;
-            }
+        // Named for the file that is found, which is the last.
+        let new =
+            |candidate: &&Candidate| candidate.watched && !self.seen.contains(&candidate.path);
+        let last = candidates.iter().rev().find(new)?;
+        let resume = self.stop(&last.path, last.stamp);
+        if resume.is_none() {
+            self.record_candidates(candidates);
         }
         resume
+    }
+
+    /// Makes the places of a look-up dependencies.
+    pub fn record_candidates(&mut self, candidates: &[Candidate]) {
+        for candidate in candidates {
+            if candidate.watched && !self.seen.contains(&candidate.path) {
+                self.record_file(&candidate.path, candidate.stamp);
+            }
+        }
     }
 
     /// A checkpoint that the program asks for.
@@ -285,7 +323,7 @@ impl Program {
         if !self.is_active() {
             return (Ok(()), None);
         }
-        self.place(label, Some(label))
+        self.place(label, Worth { explicit: true, separated: self.has_effect(), hot: false })
     }
 
     /// Makes a file or a directory a dependency of the present checkpoint.
@@ -323,13 +361,39 @@ impl Program {
         self.effect = true;
     }
 
+    /// Takes a checkpoint before `path` is opened, or lets it join the last one.
+    fn stop(&mut self, path: &[u8], stamp: Stamp) -> Option<Resume> {
+        let effect = self.has_effect();
+        let hot = self.is_hot(path, stamp);
+        let stop = Stop { elapsed: self.began.elapsed(), effect, hot };
+        match self.placement.decide(stop, memory) {
+            Decision::Join => None,
+            Decision::Forced | Decision::Elective => {
+                self.place(path, Worth { explicit: false, hot, separated: effect }).1
+            }
+        }
+    }
+
+    fn has_effect(&self) -> bool {
+        self.effect || self.footprint.is_none_or(|before| !Footprint::now().is_same_as(&before))
+    }
+
+    fn is_hot(&mut self, path: &[u8], stamp: Stamp) -> bool {
+        if self.board.is_hot(path) {
+            return true;
+        }
+        let recent = self.recent < MOST_RECENT
+            && SystemTime::now()
+                .checked_sub(RECENT)
+                .and_then(|since| since.duration_since(SystemTime::UNIX_EPOCH).ok())
+                .is_some_and(|since| stamp.is_newer_than(since.as_nanos() as i64));
+        self.recent += u32::from(recent);
+        recent
+    }
+
     /// Takes a checkpoint if one can be taken.
-    fn place(
-        &mut self,
-        name: &[u8],
-        label: Option<&[u8]>,
-    ) -> (Result<(), Declined>, Option<Resume>) {
-        match self.take(name, label) {
+    fn place(&mut self, name: &[u8], worth: Worth) -> (Result<(), Declined>, Option<Resume>) {
+        match self.take(name, worth) {
             Ok(resume) => (Ok(()), resume),
             Err(declined) => {
                 self.warn_once(declined);
@@ -338,7 +402,7 @@ impl Program {
         }
     }
 
-    fn take(&mut self, name: &[u8], label: Option<&[u8]>) -> Result<Option<Resume>, Declined> {
+    fn take(&mut self, name: &[u8], worth: Worth) -> Result<Option<Resume>, Declined> {
         match threads() {
             Some(1) => {}
             count => return Err(Declined::Threads(count.unwrap_or(0))),
@@ -347,28 +411,38 @@ impl Program {
         if let Some(obstacle) = descriptors.obstacle(&self.outside, self.reopens) {
             return Err(Declined::Obstacle(obstacle));
         }
-        let index = self.next;
-        let before = self.current.replace(index);
+        let (index, before) = (self.next, self.current);
+        let (footprint, effect) = (self.footprint, self.effect);
+        // The clone gets these as they are here, so they are set before.
         self.next += 1;
-        match checkpoint::take(&self.board, self.supervisor, &descriptors, &self.outside) {
+        self.current = Some(index);
+        self.footprint = Some(Footprint::now());
+        self.effect = false;
+        let elapsed = self.began.elapsed();
+        let started = Instant::now();
+        let outcome = checkpoint::take(&self.board, self.supervisor, &descriptors, &self.outside);
+        match outcome {
             Ok(Outcome::Taken(pid)) => {
-                self.send(&Record::Checkpoint {
-                    index,
-                    pid: pid.as_raw(),
-                    name: name.to_vec(),
-                    explicit: label.is_some(),
-                });
+                self.placement.taken(elapsed, started.elapsed(), memory());
+                let at = elapsed.as_micros() as u64;
+                let name = name.to_vec();
+                self.send(&Record::Checkpoint { index, pid: pid.as_raw(), name, at, worth });
                 Ok(None)
             }
             Ok(Outcome::Resumed(letter)) => {
                 self.pid = getpid();
+                self.began = Instant::now() - elapsed;
+                // The counters of a clone begin at nought.
+                report::reset_count();
+                self.footprint = Some(Footprint::now());
+                self.placement.resumed(elapsed, memory());
                 report::configure(&self.settings);
                 self.running();
-                Ok(Some(Resume { letter, label: label.map(<[u8]>::to_vec) }))
+                Ok(Some(Resume { letter, label: worth.explicit.then(|| name.to_vec()) }))
             }
             Err(error) => {
-                self.current = before;
-                self.next = index;
+                (self.next, self.current) = (index, before);
+                (self.footprint, self.effect) = (footprint, effect);
                 Err(Declined::Clone(error))
             }
         }
@@ -386,8 +460,7 @@ impl Program {
         }
     }
 
-    fn record_file(&mut self, path: &[u8]) {
-        let stamp = Stamp::of_file(path);
+    fn record_file(&mut self, path: &[u8], stamp: Stamp) {
         if stamp != Stamp::Absent && self.board.announce(path) {
             report::info(&[b"watch '", path, b"'"]);
         }

@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::sys::signals::without_sigpipe;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const YELLOW: &str = "33";
 const RED: &str = "31";
@@ -19,6 +19,7 @@ const PATIENCE: u16 = 100;
 
 static COLORS: AtomicBool = AtomicBool::new(false);
 static QUIET: AtomicBool = AtomicBool::new(false);
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 /// Takes over the options that concern lines.
 pub fn configure(settings: &Settings) {
@@ -48,6 +49,16 @@ pub fn warn(text: &str) {
 /// As [`warn`], for text that may name a path.
 pub fn warn_bytes(text: &[u8]) {
     print(RED, &[text]);
+}
+
+/// How many bytes this process has written here: they are not the program's.
+pub fn bytes_written() -> u64 {
+    WRITTEN.load(Ordering::Relaxed)
+}
+
+/// Begins to count anew, as the kernel does in a resumed process.
+pub fn reset_count() {
+    WRITTEN.store(0, Ordering::Relaxed);
 }
 
 /// Clears the screen of a terminal and its scroll-back.
@@ -83,7 +94,10 @@ fn write(mut bytes: &[u8]) {
                 Ok(_) => {}
             }
             match nix::unistd::write(&stderr, bytes) {
-                Ok(length) => bytes = &bytes[length..],
+                Ok(length) => {
+                    WRITTEN.fetch_add(length as u64, Ordering::Relaxed);
+                    bytes = &bytes[length..];
+                }
                 Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => {}
                 Err(_) => return,
             }

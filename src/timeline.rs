@@ -9,7 +9,7 @@
 //! checkpoint that was lost or evicted passes what depends on it to the one
 //! before. Nothing here touches the system.
 
-use crate::messages::Index;
+use crate::messages::{Index, Worth};
 use crate::watch::{PathId, Stamp};
 use std::collections::HashMap;
 
@@ -22,8 +22,10 @@ pub struct Checkpoint {
     pub pid: i32,
     /// The label of an explicit checkpoint, or the path it was taken for.
     pub name: Vec<u8>,
-    /// The program asked for it by name.
-    pub explicit: bool,
+    /// When in the run it was taken, in microseconds.
+    pub at: u64,
+    /// What speaks for keeping it.
+    pub worth: Worth,
 }
 
 /// What the program read.
@@ -158,25 +160,30 @@ impl Timeline {
     /// from the one before.
     pub fn remove(&mut self, pid: i32) -> Option<Checkpoint> {
         let at = self.checkpoints.iter().position(|known| known.pid == pid)?;
-        Some(self.checkpoints.remove(at))
+        let removed = self.checkpoints.remove(at);
+        if let Some(next) = self.checkpoints.get_mut(at) {
+            next.worth.separated |= removed.worth.separated;
+        }
+        Some(removed)
     }
 
     /// Which checkpoint to give up when there are more than `limit`.
     ///
-    /// Never the first, which saves a whole start, nor the newest, which the
-    /// next edit most likely needs. Explicit ones go last. Among the others the
-    /// older half is thinned first: of two neighbours the later one goes, so
-    /// that what remains is spread over the run.
+    /// Never the first, which saves a whole start, nor the newest, which has
+    /// only just been paid for. Of the others one whose loss repeats no output,
+    /// if there is any; then neither an explicit nor a hot one; then the one
+    /// from which the least work would have to be done again.
     pub fn excess(&self, limit: usize) -> Option<i32> {
         let count = self.checkpoints.len();
         if count <= limit.max(2) {
             return None;
         }
-        let inner = 1..count - 1;
-        let gap = |at: usize| self.checkpoints[at].index - self.checkpoints[at - 1].index;
-        inner
-            .min_by_key(|&at| (self.checkpoints[at].explicit, gap(at), at))
-            .map(|at| self.checkpoints[at].pid)
+        let price = |at: usize| {
+            let Checkpoint { worth, at: time, .. } = self.checkpoints[at];
+            let work = time.saturating_sub(self.checkpoints[at - 1].at);
+            (worth.separated, worth.explicit, worth.hot, work)
+        };
+        (1..count - 1).min_by_key(|&at| price(at)).map(|at| self.checkpoints[at].pid)
     }
 }
 
@@ -186,7 +193,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn checkpoint(index: Index) -> Checkpoint {
-        Checkpoint { index, pid: 1000 + index as i32, name: Vec::new(), explicit: false }
+        Checkpoint {
+            index,
+            pid: 1000 + index as i32,
+            name: Vec::new(),
+            at: u64::from(index) * 1000,
+            worth: Worth::default(),
+        }
     }
 
     fn dependency(checkpoint: Option<Index>) -> Dependency {
@@ -290,11 +303,40 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn eviction_repeats_no_output_while_there_is_another_choice(
+            separated in prop::collection::vec(any::<bool>(), 3..30), limit in 2usize..10
+        ) {
+            let mut timeline = Timeline::default();
+            for (index, separated) in separated.iter().enumerate() {
+                let worth = Worth { separated: *separated, ..Worth::default() };
+                timeline.add(Checkpoint { worth, ..checkpoint(index as Index) });
+            }
+            while let Some(pid) = timeline.excess(limit) {
+                let count = timeline.checkpoints().len();
+                let harmless = timeline.checkpoints()[1..count - 1]
+                    .iter()
+                    .any(|known| !known.worth.separated);
+                let removed = timeline.remove(pid).unwrap();
+                prop_assert!(!harmless || !removed.worth.separated);
+            }
+            // What was separated from the start still is from what is left of it.
+            let mut before = 0;
+            for known in &timeline.checkpoints()[1..] {
+                let between = &separated[before as usize + 1..=known.index as usize];
+                prop_assert_eq!(known.worth.separated, between.iter().any(|known| *known));
+                before = known.index;
+            }
+        }
+    }
+
     #[test]
-    fn explicit_checkpoints_are_evicted_last() {
+    fn explicit_and_hot_checkpoints_are_evicted_last() {
         let mut timeline = Timeline::default();
         for index in 0..6 {
-            timeline.add(Checkpoint { explicit: index != 3, ..checkpoint(index) });
+            let worth = Worth { explicit: index < 3, hot: index > 3, separated: false };
+            timeline.add(Checkpoint { worth, ..checkpoint(index) });
         }
         assert_eq!(timeline.excess(5), Some(1003));
     }

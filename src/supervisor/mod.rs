@@ -44,6 +44,10 @@ const GRACE: Duration = Duration::from_millis(100);
 /// How often polled files are looked at unless the user says otherwise.
 const POLL: Duration = Duration::from_millis(500);
 
+/// How long records may lie on the board while more are likely to come: ringing
+/// for each would cost the program more than writing it.
+const BATCH: Duration = Duration::from_millis(4);
+
 /// How often leftovers are looked for that are not our children yet.
 const LEFTOVERS: Duration = Duration::from_millis(5);
 
@@ -108,6 +112,8 @@ struct Supervisor {
     own: HashMap<PathId, u32>,
     next_poll: Time,
     resumes: u64,
+    /// Records have come just now.
+    busy: bool,
     told: HashSet<std::mem::Discriminant<Degraded>>,
 }
 
@@ -155,6 +161,7 @@ impl Supervisor {
             own: HashMap::new(),
             next_poll: Time::ZERO,
             resumes: 0,
+            busy: false,
             told: HashSet::new(),
         })
     }
@@ -213,7 +220,8 @@ impl Supervisor {
         let polls = self.watcher.polled().next().is_some().then_some(self.next_poll);
         let leftovers =
             (self.machine.is_clearing() || self.machine.is_ending()).then(|| now + LEFTOVERS);
-        let deadline = [self.machine.deadline(), polls, leftovers]
+        let batch = (self.busy && !self.machine.is_waking()).then(|| now + BATCH);
+        let deadline = [self.machine.deadline(), polls, leftovers, batch]
             .into_iter()
             .flatten()
             .chain(self.held.values().copied())
@@ -226,7 +234,7 @@ impl Supervisor {
         };
         let timeout =
             if deadline.is_some() { PollTimeout::from(timeout) } else { PollTimeout::NONE };
-        if !self.board.sleep() {
+        if batch.is_none() && !self.board.sleep() {
             return;
         }
         let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
@@ -241,6 +249,7 @@ impl Supervisor {
 
     fn take_records(&mut self) {
         let mut opened = Vec::new();
+        self.busy = !self.board.is_drained();
         self.drain(&mut opened);
         let mut suspects = Vec::new();
         for path in opened {
@@ -276,10 +285,10 @@ impl Supervisor {
                         self.feed(Event::Resumed);
                     }
                 }
-                Some(Record::Checkpoint { index, pid, name, explicit }) => {
+                Some(Record::Checkpoint { index, pid, name, at, worth }) => {
                     let announced = &self.board.newest_clone;
                     let _ = announced.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
-                    self.timeline.add(Checkpoint { index, pid, name, explicit });
+                    self.timeline.add(Checkpoint { index, pid, name, at, worth });
                     let limit = self.settings.max_checkpoints as usize;
                     while let Some(excess) = self.timeline.excess(limit) {
                         self.end_checkpoint(excess);
@@ -354,6 +363,11 @@ impl Supervisor {
             return;
         }
         self.held.remove(&path);
+        self.change(path);
+    }
+
+    fn change(&mut self, path: PathId) {
+        self.board.heat(self.watcher.path(path));
         self.changed.insert(path);
         self.feed(Event::Changed);
     }
@@ -369,8 +383,7 @@ impl Supervisor {
             if known
                 .is_some_and(|known| restamp(known.stamp, self.watcher.path(path)) != known.stamp)
             {
-                self.changed.insert(path);
-                self.feed(Event::Changed);
+                self.change(path);
             }
         }
         let (due, later) = self.rechecks.iter().partition(|(at, _)| *at <= now);

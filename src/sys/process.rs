@@ -74,3 +74,21 @@ pub fn set_environment(name: &CStr, value: Option<&CStr>) -> nix::Result<()> {
     };
     cerr(result).map(drop)
 }
+
+/// Page faults of this process that needed no input.
+pub fn own_faults() -> u64 {
+    faults(libc::RUSAGE_SELF)
+}
+
+/// Page faults of the subprocesses this process has waited for.
+pub fn children_faults() -> u64 {
+    faults(libc::RUSAGE_CHILDREN)
+}
+
+fn faults(who: libc::c_int) -> u64 {
+    // SAFETY: all-zero is a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one rusage.
+    unsafe { libc::getrusage(who, &raw mut usage) };
+    (usage.ru_minflt + usage.ru_majflt) as u64
+}
