@@ -1,0 +1,234 @@
+--- forkmon: a program goes on from the middle when a file it has read changes.
+--
+-- `enable` collects what the program has loaded so far, starts the native core, which forks the supervisor, and puts
+-- hooks on the functions that open files. From then on the hooks report here: whatever the filter takes is a stop point
+-- of the core, which may freeze a copy of the process there. When that copy is woken, the call that made it returns
+-- once more, in another process, with a table that tells why; the program's on_resume functions see it first.
+
+local filter = require 'forkmon.filter'
+local hooks = require 'forkmon.hooks'
+local loaded = require 'forkmon.loaded'
+local native = require 'forkmon.native'
+local options = require 'forkmon.options'
+local search = require 'forkmon.search'
+
+local error, ipairs, pcall, tostring, type = error, ipairs, pcall, tostring, type
+local find, format = string.find, string.format
+local getenv = os.getenv
+
+---@class forkmon
+local forkmon = {
+  _VERSION = 'forkmon ' .. native.VERSION,
+}
+
+---@alias forkmon.Filter string|string[]|fun(path: string): boolean Lua patterns for the absolute path (`;` between)
+
+---@class forkmon.Options
+---@field filter? forkmon.Filter which files to watch; required here or in FORKMON_FILTER
+---@field ignore? forkmon.Filter which of them not to watch
+---@field quiet? boolean print no [forkmon] lines but warnings
+---@field colors? boolean color these lines; by default on a terminal, unless NO_COLOR is set
+---@field restart_delay? integer ms without a change before resuming (5)
+---@field ignore_delay? integer ms between two resumes; later changes are held (0)
+---@field exact? boolean take a checkpoint before every watched file
+---@field overhead? number share of the run time that checkpoints may cost, above 0 and at most 1 (0.05)
+---@field max_checkpoints? integer (64)
+---@field content? boolean ignore saves that change no byte
+---@field poll? integer|false ms between two looks at the files, instead of inotify
+---@field stop_signal? string|integer what stops the old run before a resume ('TERM')
+---@field stop_timeout? integer ms the old run has for it before it is killed (2000)
+---@field clear? boolean clear the screen before a resumed run
+---@field watch? string|string[] files and directories to watch from the start
+---@field events? string a path or `fd:N` to write JSON lines to
+
+---@class forkmon.Resume
+---@field changed string[] the files that changed
+---@field checkpoint? string label of the checkpoint, if it has one
+---@field count integer how many resumes there have been
+
+local core ---@type table|nil the native core, once it was needed
+local settings ---@type table|nil
+local remove_hooks ---@type fun()|nil there while forkmon is enabled
+local disabled = false
+local watched, is_ignored ---@type fun(path: string): boolean
+local callbacks = {} ---@type (fun(resume: forkmon.Resume))[]
+local resuming = false
+
+--- Runs the on_resume functions, if this process has just been resumed.
+local function resumed(resume)
+  if not resume then return end
+  resuming = true
+  for _, callback in ipairs(callbacks) do
+    local ok, message = pcall(callback, resume)
+    if not ok then core.warn('on_resume: ' .. tostring(message)) end
+  end
+  resuming = false
+end
+
+-- A file that an on_resume function reads is no stop point: to resume in the middle of these functions would be of no
+-- use to them. It belongs to the checkpoint they follow, so that a change to it runs them all anew.
+---@type forkmon.Report
+local report = {
+  read = function(path)
+    path = core.absolute(path)
+    if not watched(path) then return end
+    if resuming then core.watch(path) else resumed(core.visit(path)) end
+  end,
+
+  look_up = function(paths)
+    if not resuming then return resumed(core.look_up(paths, watched)) end
+    for _, path in ipairs(paths) do
+      path = core.absolute(path)
+      if watched(path) then core.watch(path) end
+    end
+  end,
+
+  write = function(path)
+    core.wrote(core.absolute(path))
+  end,
+
+  act = function()
+    core.effect()
+  end,
+}
+
+--- Completes the settings by what the core needs to know of the program at its start.
+local function survey()
+  local files, seen = {}, {}
+  local function add(path)
+    if not seen[path] then
+      seen[path] = true
+      files[#files + 1] = path
+    end
+  end
+
+  for _, file in ipairs(loaded.modules()) do
+    local path = core.absolute(file)
+    if watched(path) then add(path) end
+  end
+  -- Scripts count whatever the filter says: who edits a program under forkmon wants to see it run.
+  for _, file in ipairs(loaded.running()) do
+    local path = core.absolute(file)
+    if not is_ignored(path) and search.readable(path) then add(path) end
+  end
+  local script = loaded.script(core.cmdline())
+  script = script and core.absolute(script)
+  if script and not is_ignored(script) then
+    if loaded.initialising() then
+      settings.main = script
+    elseif search.readable(script) then
+      add(script)
+    end
+  end
+  settings.before = files
+  settings.inherited = getenv('FORKMON_COMMAND') ~= nil
+end
+
+--- Makes the given settings the present ones.
+local function adopt(new)
+  if new.colors == nil then
+    local no_color = getenv('NO_COLOR')
+    new.colors = core.isatty(2) and (no_color == nil or no_color == '')
+  end
+  for index, path in ipairs(new.watch) do new.watch[index] = core.absolute(path) end
+  watched, is_ignored = filter.compile(new.filter, new.ignore, core.warn)
+  settings = new
+end
+
+--- Raises an error in the name of the API function's caller when an argument is of the wrong type.
+local function expect(name, argument, wanted, value)
+  if type(value) ~= wanted then
+    error(format("forkmon.%s: argument '%s' must be a %s, got %s", name, argument, wanted, type(value)), 3)
+  end
+end
+
+--- Starts forkmon; a second call only changes the options that it gives.
+---
+--- Raises an error for wrong options, on another system than Linux and in a process with threads. Does nothing when
+--- FORKMON_DISABLE is set.
+---@param given? forkmon.Options
+---@return forkmon|nil self nil when the system refuses what it takes
+---@return string|nil message
+function forkmon.enable(given)
+  if options.truthy(getenv('FORKMON_DISABLE')) then return forkmon end
+  if given ~= nil and type(given) ~= 'table' then
+    error('forkmon.enable: options must be a table, got ' .. type(given), 2)
+  end
+  if disabled then return nil, 'forkmon was disabled, which cannot be undone' end
+  local found, message = native.load()
+  if not found then error(message, 2) end
+  core = found
+  local new
+  new, message = options.resolve(given or {}, remove_hooks and settings, getenv)
+  if not new then error('forkmon.enable: ' .. message, 2) end
+  adopt(new)
+  if remove_hooks then
+    core.configure(settings)
+    if given and given.watch then
+      for _, path in ipairs(settings.watch) do core.watch(path) end
+    end
+    return forkmon
+  end
+
+  survey()
+  local started, outcome = core.start(settings)
+  if not started then
+    if find(outcome, '^threads:') then error('forkmon.enable: ' .. outcome, 2) end
+    return nil, outcome
+  end
+  remove_hooks = hooks.install(_G, core.hook, report)
+  core.reopens(#callbacks > 0)
+  resumed(outcome)
+  return forkmon
+end
+
+--- Removes the hooks. No further checkpoint is taken; those there are stay.
+function forkmon.disable()
+  if not remove_hooks then return end
+  remove_hooks()
+  remove_hooks = nil
+  disabled = true
+  core.disable()
+end
+
+--- Whether forkmon is at work in this process.
+---@return boolean
+function forkmon.enabled()
+  return remove_hooks ~= nil and core.active()
+end
+
+--- Takes a checkpoint here.
+---@param label? string on_resume functions see it
+---@return boolean|nil resumed true when it returns because of a resume; nil when none can be taken
+---@return string|nil message
+function forkmon.checkpoint(label)
+  if label ~= nil then expect('checkpoint', 'label', 'string', label) end
+  if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
+  if resuming then return nil, 'no checkpoint can be taken in an on_resume function' end
+  local taken, message, resume = core.checkpoint(label)
+  if not taken then return nil, message end
+  resumed(resume)
+  return resume ~= nil
+end
+
+--- Makes a file or directory, which may not exist yet, a dependency of the last checkpoint.
+---@param path string
+---@return boolean|nil watched
+---@return string|nil message
+function forkmon.watch(path)
+  expect('watch', 'path', 'string', path)
+  if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
+  core.watch(core.absolute(path))
+  return true
+end
+
+--- Has `callback` called in every resumed process, before the program goes on. What it reads belongs to the checkpoint
+--- that was resumed. It is taken to open anew what a checkpoint cannot carry, such as connections.
+---@param callback fun(resume: forkmon.Resume)
+function forkmon.on_resume(callback)
+  expect('on_resume', 'callback', 'function', callback)
+  callbacks[#callbacks + 1] = callback
+  if forkmon.enabled() then core.reopens(true) end
+end
+
+return forkmon

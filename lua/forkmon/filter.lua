@@ -1,0 +1,90 @@
+--- Which files are watched.
+--
+-- `filter` and `ignore` are Lua patterns or a function of the path. Patterns are matched by the interpreter's own
+-- string.find, but Lua tells of a malformed one only when a match gets as far as the fault, which may be never. So
+-- `fault` checks patterns beforehand, and lets Lua itself do it: it takes the pattern apart into pieces that are
+-- sure to be looked at, and asks string.find about each.
+
+local ipairs, pcall, tostring, type = ipairs, pcall, tostring, type
+local find, match, sub = string.find, string.match, string.sub
+
+local filter = {}
+
+--- Finds what is wrong with a Lua pattern.
+---@param pattern string
+---@return string|nil message in Lua's own words; nil when the pattern is well-formed
+function filter.fault(pattern)
+  -- A single item (a character, a class, a set, %b, %f) is read in full before it is compared with the subject, so
+  -- even an empty subject brings its fault to light, and the shortest prefix that has no fault is one whole item.
+  -- Captures can be judged only together: they are kept, around items that match the empty subject.
+  local captures, from = '', 1
+  while from <= #pattern do
+    local to = from
+    local capture = match(pattern, '^[()]', from) or match(pattern, '^%%%d', from)
+    if capture then
+      captures = captures .. capture
+      to = from + #capture - 1
+    else
+      local sound, message = pcall(find, '', sub(pattern, from, to))
+      while not sound and to < #pattern do
+        to = to + 1
+        sound, message = pcall(find, '', sub(pattern, from, to))
+      end
+      if not sound then return message end
+      -- One stand-in is enough for a run of items; a long row of them would be 'too complex' for Lua.
+      if sub(captures, -2) ~= 'x*' then captures = captures .. 'x*' end
+    end
+    from = to + 1
+  end
+  local sound, message = pcall(find, '', captures)
+  if not sound then return message end
+end
+
+local function accepts(rule, path)
+  if type(rule) == 'function' then return rule(path) end
+  for _, pattern in ipairs(rule) do
+    if find(path, pattern) then return true end
+  end
+  return false
+end
+
+--- Joins both rules to one decision per path, made once.
+---@param wanted string[]|fun(path: string): boolean
+---@param ignored string[]|fun(path: string): boolean
+---@param warn fun(message: string) called at most once, when a rule raises an error: it then accepts nothing
+---@return fun(path: string): boolean watched
+---@return fun(path: string): boolean is_ignored
+function filter.compile(wanted, ignored, warn)
+  local decisions, deciding, warned = {}, false, false
+
+  local function ask(rule, path)
+    local ok, answer = pcall(accepts, rule, path)
+    if ok then return not not answer end
+    if not warned then
+      warned = true
+      warn('the filter failed: ' .. tostring(answer))
+    end
+    return false
+  end
+
+  local function is_ignored(path)
+    return ask(ignored, path)
+  end
+
+  local function watched(path)
+    -- The user's function may itself open files, whose hooks would ask it again, without end.
+    if deciding then return false end
+    local decision = decisions[path]
+    if decision == nil then
+      deciding = true
+      decision = not is_ignored(path) and ask(wanted, path)
+      deciding = false
+      decisions[path] = decision
+    end
+    return decision
+  end
+
+  return watched, is_ignored
+end
+
+return filter

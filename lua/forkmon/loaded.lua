@@ -1,0 +1,78 @@
+--- What Lua has loaded before forkmon is enabled.
+--
+-- No checkpoint can be older than enable, so a change to any of these files has to restart the program. They are found
+-- in three places: the modules in package.loaded, the functions on the stack, and the command line for the main
+-- script, which has left the stack when enable is called in a coroutine.
+
+local search = require 'forkmon.search'
+
+local find, match, sub = string.find, string.match, string.sub
+local getenv, getinfo = os.getenv, debug.getinfo
+local ipairs, pairs, type = ipairs, pairs, type
+local package = package
+
+local loaded = {}
+
+--- The files that the loaded modules come from. A name may lead to a file that the module was not loaded from; such
+--- a file is watched in vain, which does no harm.
+---@return string[]
+function loaded.modules()
+  local files = {}
+  for name in pairs(package.loaded) do
+    for _, templates in ipairs { package.path, package.cpath } do
+      local file = type(name) == 'string' and search.find(name, templates)
+      if file then files[#files + 1] = file end
+    end
+  end
+  return files
+end
+
+--- The files that the running functions come from, innermost first.
+---@return string[]
+function loaded.running()
+  local files, level = {}, 2
+  local info = getinfo(level, 'S')
+  while info do
+    if sub(info.source, 1, 1) == '@' then files[#files + 1] = sub(info.source, 2) end
+    level = level + 1
+    info = getinfo(level, 'S')
+  end
+  return files
+end
+
+--- Whether the interpreter still runs its LUA_INIT, so that the main script is yet to be loaded.
+---@return boolean
+function loaded.initialising()
+  local outermost, level = nil, 2
+  local info = getinfo(level, 'S')
+  while info do
+    if info.what ~= 'C' then outermost = info end
+    level = level + 1
+    info = getinfo(level, 'S')
+  end
+  if not outermost or outermost.what ~= 'main' then return false end
+  -- The variable holds either code, then the chunk is named after the variable, or '@file', as does the chunk's name.
+  local versioned = 'LUA_INIT_' .. match(_VERSION, '%d+%.%d+'):gsub('%.', '_')
+  local source = outermost.source
+  return find(source, '^=LUA_INIT') ~= nil or source == getenv(versioned) or source == getenv('LUA_INIT')
+end
+
+-- Options of lua and luajit whose value may be an argument of its own.
+local with_value = { ['-e'] = true, ['-l'] = true, ['-j'] = true }
+
+--- The script that an interpreter's command line names.
+---@param arguments string[] the first is the interpreter
+---@return string|nil script
+function loaded.script(arguments)
+  local index = 2
+  while arguments[index] and sub(arguments[index], 1, 1) == '-' do
+    local argument = arguments[index]
+    if argument == '--' then return arguments[index + 1] end
+    -- `-` reads the script from the standard input, and luajit's -b compiles what follows instead of running it.
+    if argument == '-' or sub(argument, 1, 2) == '-b' then return nil end
+    index = index + (with_value[argument] and 2 or 1)
+  end
+  return arguments[index]
+end
+
+return loaded

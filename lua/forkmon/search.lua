@@ -1,0 +1,71 @@
+--- Where a module may be.
+--
+-- require looks for a module at each template of package.path or package.cpath in turn and takes the first file that
+-- it can open. The candidates before that one matter as much as the file itself: should one of them appear, the next
+-- run takes it instead.
+
+local gmatch, gsub, match, sub = string.gmatch, string.gsub, string.match, string.sub
+local ipairs, open, select = ipairs, io.open, select
+
+local slash, separator, mark = match(package.config, '^(.-)\n(.-)\n(.-)\n')
+
+local search = {}
+
+-- Text as a pattern that matches it, and as a replacement that stands for it.
+local function pattern(text) return (gsub(text, '%p', '%%%0')) end
+local function replacement(text) return (gsub(text, '%%', '%%%%')) end
+
+local hole = pattern(mark)
+
+-- A program looks for all its modules along the same few paths.
+local split = {}
+
+local function list(templates)
+  local known = split[templates]
+  if not known then
+    known = {}
+    for template in gmatch(templates, '[^' .. separator .. ']+') do known[#known + 1] = template end
+    split[templates] = known
+  end
+  return known
+end
+
+--- The files that a search for a module tries, in order.
+---@param name string
+---@param templates string such as package.path
+---@param dot string|nil what `slashes` stand for in the name; '.' when nil
+---@param slashes string|nil
+---@return string[] paths as the templates have them, relative or absolute
+function search.candidates(name, templates, dot, slashes)
+  dot = dot or '.'
+  if dot ~= '' then name = gsub(name, pattern(dot), replacement(slashes or slash)) end
+  local filler, paths = replacement(name), {}
+  for index, template in ipairs(list(templates)) do
+    paths[index] = gsub(template, hole, filler)
+  end
+  return paths
+end
+
+--- Whether a path names a file that can be read; a directory can be opened but not read.
+---@param path string
+---@return boolean
+---@return string|nil reason in the words of the system
+function search.readable(path)
+  local file, failure = open(path, 'rb')
+  if not file then return false, sub(failure, #path + #': ' + 1) end
+  failure = select(2, file:read(1))
+  file:close()
+  return not failure, failure
+end
+
+--- The file that a search for a module finds.
+---@param name string
+---@param templates string
+---@return string|nil path
+function search.find(name, templates)
+  for _, path in ipairs(search.candidates(name, templates)) do
+    if search.readable(path) then return path end
+  end
+end
+
+return search
