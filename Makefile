@@ -1,0 +1,59 @@
+# forkmon for those who work on it. To install it, LuaRocks is enough: `luarocks make`.
+
+FEATURES := lua51 lua52 lua53 lua54 lua55 luajit
+
+# Lua 5.5 is built with the specs; of the others, those that the machine has.
+LUAS = $(shell for lua in lua5.1 lua5.2 lua5.3 lua5.4 luajit; do \
+	command -v $$lua >/dev/null && echo $$lua; done) lua5.5
+
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help demo test check-rust check-lua rocks specs clean
+
+help:
+	@echo "make demo    install what is missing, build, and show the quick example"
+	@echo "make test    install what is missing, and run every check and spec on every Lua"
+	@echo "make specs   run the specs only, on the rocks that are installed (make rocks)"
+	@echo "make clean   delete everything that was built"
+
+demo:
+	@sh spec/setup.sh demo
+	@bash examples/quick/demo.sh
+
+# One after the other, quick ones first: cargo keeps all cores busy by itself.
+test:
+	@sh spec/setup.sh test
+	@$(MAKE) check-lua
+	@$(MAKE) check-rust
+	@$(MAKE) rocks
+	@$(MAKE) specs
+
+check-lua:
+	@echo "== luacheck"
+	luacheck --quiet lua bin/forkmon spec examples
+
+check-rust:
+	@echo "== format"
+	cargo fmt --check
+	cargo fmt --check --manifest-path spec/host/Cargo.toml
+	@echo "== cargo test"
+	cargo test --locked --quiet
+	@echo "== clippy, without and with each Lua"
+	cargo clippy --locked --quiet --all-targets -- -D warnings
+	@set -e; for feature in $(FEATURES); do \
+		echo "cargo clippy --features $$feature"; \
+		cargo clippy --locked --quiet --all-targets --features $$feature -- -D warnings; \
+	done
+	cargo clippy --locked --quiet --manifest-path spec/host/Cargo.toml --target-dir target/host -- -D warnings
+	@echo "== documentation"
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --document-private-items --features lua54
+
+rocks:
+	@set -e; for lua in $(LUAS); do echo "== rock for $$lua"; sh spec/install.sh $$lua; done
+
+specs:
+	@echo "== specs"
+	@sh spec/run.sh $(LUAS)
+
+clean:
+	rm -rf target

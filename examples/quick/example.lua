@@ -1,0 +1,3 @@
+print 'startup' -- imagine that this takes a while
+dofile 'foo.lua'
+print 'finished'
