@@ -13,7 +13,7 @@ local options = require 'forkmon.options'
 local search = require 'forkmon.search'
 
 local error, ipairs, pcall, tostring, type = error, ipairs, pcall, tostring, type
-local find, format = string.find, string.format
+local find, format, match, sub = string.find, string.format, string.match, string.sub
 local getenv = os.getenv
 
 ---@class forkmon
@@ -92,11 +92,18 @@ local report = {
   end,
 }
 
+local home = match(debug.getinfo(1, 'S').source, '^@(.*)forkmon%.lua$')
+
 --- Completes the settings by what the core needs to know of the program at its start.
 local function survey()
+  local own = home and core.absolute(home .. 'forkmon')
   local files, seen = {}, {}
+  -- forkmon's own files are no part of the program, and may be installed anew while it runs.
+  local function is_own(path)
+    return own and sub(path, 1, #own) == own and (sub(path, #own + 1) == '.lua' or sub(path, #own + 1, #own + 1) == '/')
+  end
   local function add(path)
-    if not seen[path] then
+    if not seen[path] and not is_own(path) then
       seen[path] = true
       files[#files + 1] = path
     end

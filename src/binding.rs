@@ -1,10 +1,13 @@
 //! `forkmon.core` for Lua: arguments in, bytes exact, nothing else.
 
+use crate::control::{Reply, Request, Status};
 use crate::program::{Candidate, Program, Resume, Start};
 use crate::settings::Settings;
+use crate::supervisor::events::Sink;
+use crate::supervisor::{self, Origin};
 use crate::sys::process::set_environment;
 use crate::watch::Stamp;
-use crate::{report, supervisor};
+use crate::{control, report};
 use mlua::{Error, ExternalResult, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use std::cell::RefCell;
 use std::ffi::{CString, OsStr};
@@ -154,12 +157,71 @@ fn module(lua: &Lua) -> Result<Table> {
             Ok(())
         }),
     )?;
+    add("sessions", lua.create_function(|_, ()| Ok(control::sessions())))?;
+    add("ask", lua.create_function(ask))?;
     Ok(core)
+}
+
+/// Asks the supervisor with this pid: `true`, or a table for 'status', or nil
+/// and a message.
+fn ask(lua: &Lua, (pid, verb, what): (i32, String, Option<LuaString>)) -> Result<MultiValue> {
+    let request = match &verb[..] {
+        "summary" => Request::Status { files: false },
+        "status" => Request::Status { files: true },
+        "resume" => Request::Resume(what.map(|what| what.as_bytes().to_vec()).unwrap_or_default()),
+        "restart" => Request::Restart,
+        "stop" => Request::Stop,
+        _ => return Err(Error::runtime(format!("ask: unknown request '{verb}'"))),
+    };
+    match control::ask(pid, &request) {
+        Ok(Reply::Done) => Ok(MultiValue::from_vec(vec![Value::Boolean(true)])),
+        Ok(Reply::Status(status)) => {
+            Ok(MultiValue::from_vec(vec![Value::Table(status_table(lua, &status)?)]))
+        }
+        Ok(Reply::Refused(why)) => failed(lua, &why),
+        Err(error) => failed(lua, &error.to_string()),
+    }
+}
+
+fn status_table(lua: &Lua, status: &Status) -> Result<Table> {
+    let strings = |list: &[Vec<u8>]| -> Result<Vec<LuaString>> {
+        list.iter().map(|item| lua.create_string(item)).collect()
+    };
+    let table = lua.create_table()?;
+    table.set("pid", status.pid)?;
+    table.set("version", lua.create_string(&status.version)?)?;
+    table.set("directory", lua.create_string(&status.directory)?)?;
+    table.set("command", lua.create_string(&status.command)?)?;
+    table.set("state", lua.create_string(&status.state)?)?;
+    table.set("program", (status.program > 0).then_some(status.program))?;
+    table.set("elapsed", status.elapsed as f64 / 1e6)?;
+    table.set("resumes", status.resumes)?;
+    table.set("files", status.files)?;
+    table.set("polled", status.polled)?;
+    table.set("restart_files", strings(&status.restart_files)?)?;
+    let checkpoints = lua.create_table()?;
+    for checkpoint in &status.checkpoints {
+        let entry = lua.create_table()?;
+        entry.set("number", checkpoint.index)?;
+        entry.set("pid", checkpoint.pid)?;
+        entry.set("name", lua.create_string(&checkpoint.name)?)?;
+        entry.set("explicit", checkpoint.explicit)?;
+        entry.set("at", checkpoint.at as f64 / 1e6)?;
+        entry.set("resumed", checkpoint.resumed)?;
+        entry.set("count", checkpoint.count)?;
+        entry.set("files", strings(&checkpoint.files)?)?;
+        checkpoints.push(entry)?;
+    }
+    table.set("checkpoints", checkpoints)?;
+    Ok(table)
 }
 
 fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
     let began = supervisor::restart::started_at();
     let inherited: bool = options.get("inherited")?;
+    let events: Option<LuaString> = options.get("events")?;
+    let events = events.map(|sink| Sink::parse(&sink.as_bytes()));
+    let origin = Origin { inherited, events };
     let start = Start {
         settings: read_settings(&options)?,
         main: options.get::<Option<LuaString>>("main")?.map(|path| path.as_bytes().to_vec()),
@@ -176,7 +238,7 @@ fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
         exact: options.get("exact")?,
     };
     let started = Program::start(start, |board, program, settings, mask| {
-        supervisor::run(board, program, settings, inherited, mask);
+        supervisor::run(board, program, settings, &origin, mask);
     });
     match started {
         Ok((program, resume)) => {

@@ -7,8 +7,10 @@
 
 pub mod board;
 pub mod checkpoint;
+pub mod control;
 pub mod descriptors;
 pub mod effects;
+pub mod json;
 pub mod messages;
 pub mod placement;
 pub mod program;

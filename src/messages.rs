@@ -62,6 +62,8 @@ pub enum Record {
     },
     /// The options were changed by a second `enable`.
     Configured(Settings),
+    /// The program has printed a warning.
+    Warned(Vec<u8>),
 }
 
 const RUNNING: u8 = 1;
@@ -69,6 +71,7 @@ const CHECKPOINT: u8 = 2;
 const DEPENDENCY: u8 = 3;
 const WROTE: u8 = 4;
 const CONFIGURED: u8 = 5;
+const WARNED: u8 = 6;
 
 impl Record {
     /// The record as bytes.
@@ -115,13 +118,17 @@ impl Record {
                 out.push(CONFIGURED);
                 settings.encode(&mut out);
             }
+            Record::Warned(text) => {
+                out.push(WARNED);
+                out.extend(text);
+            }
         }
         out
     }
 
     /// The record that `bytes` stand for, or `None` when they stand for none.
     pub fn decode(bytes: &[u8]) -> Option<Record> {
-        let mut input = Reader(bytes);
+        let mut input = Reader::new(bytes);
         let record = match input.u8()? {
             RUNNING => Record::Running {
                 pid: input.u32()? as i32,
@@ -156,6 +163,7 @@ impl Record {
             }
             WROTE => Record::Wrote { path: input.rest() },
             CONFIGURED => Record::Configured(Settings::decode(&mut input)?),
+            WARNED => Record::Warned(input.rest()),
             _ => return None,
         };
         Some(record)
@@ -192,7 +200,7 @@ impl Letter {
 
     /// The letter that `bytes` stand for; what cannot be read is left out.
     pub fn decode(bytes: &[u8]) -> Letter {
-        let mut input = Reader(bytes);
+        let mut input = Reader::new(bytes);
         let count = input.u64().unwrap_or(0);
         let mut changed = Vec::new();
         while let Some(path) = input.u32().and_then(|length| input.take(length as usize)) {
@@ -206,6 +214,11 @@ impl Letter {
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// Reads from the front of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Reader(bytes)
+    }
+
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -217,13 +230,25 @@ impl<'a> Reader<'a> {
         self.take(1).map(|bytes| bytes[0])
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    /// Four bytes, little-endian.
+    pub fn u32(&mut self) -> Option<u32> {
         self.take(4)?.try_into().ok().map(u32::from_le_bytes)
     }
 
     /// Eight bytes, little-endian.
     pub fn u64(&mut self) -> Option<u64> {
         self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// As many bytes as the number before them says.
+    pub fn bytes(&mut self) -> Option<Vec<u8>> {
+        let length = usize::try_from(self.u64()?).ok()?;
+        self.take(length).map(<[u8]>::to_vec)
+    }
+
+    /// As many of these as the number before them says.
+    pub fn list(&mut self) -> Option<Vec<Vec<u8>>> {
+        (0..self.u64()?).map(|_| self.bytes()).collect()
     }
 
     fn option(&mut self) -> Option<Option<u64>> {
@@ -291,6 +316,7 @@ mod tests {
             ),
             path().prop_map(|path| Record::Wrote { path }),
             settings().prop_map(Record::Configured),
+            path().prop_map(Record::Warned),
         ]
     }
 

@@ -456,7 +456,9 @@ impl Program {
             Declined::Obstacle(_) => return,
         };
         if !std::mem::replace(warned, true) {
-            report::warn(&declined.to_string());
+            let text = declined.to_string();
+            report::warn(&text);
+            self.send(&Record::Warned(text.into_bytes()));
         }
     }
 

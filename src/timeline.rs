@@ -26,6 +26,15 @@ pub struct Checkpoint {
     pub at: u64,
     /// What speaks for keeping it.
     pub worth: Worth,
+    /// How often it was resumed.
+    pub resumed: u64,
+}
+
+impl Checkpoint {
+    /// What people call it.
+    pub fn title(&self) -> &[u8] {
+        if self.name.is_empty() { b"enable()" } else { &self.name }
+    }
 }
 
 /// What the program read.
@@ -39,8 +48,8 @@ pub struct Dependency {
     pub content: Option<u64>,
 }
 
-/// Where a change resumes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a change resumes; in the order of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// From the very start, by running the command anew.
     Start,
@@ -145,6 +154,9 @@ impl Timeline {
     /// again: later checkpoints, and what was opened from `index` on.
     pub fn rewind(&mut self, index: Index) {
         self.checkpoints.retain(|known| known.index <= index);
+        if let Some(last) = self.checkpoints.last_mut().filter(|last| last.index == index) {
+            last.resumed += 1;
+        }
         while let Some(&(later, path)) = self.order.last()
             && later >= index
         {
@@ -199,6 +211,7 @@ mod tests {
             name: Vec::new(),
             at: u64::from(index) * 1000,
             worth: Worth::default(),
+            resumed: 0,
         }
     }
 

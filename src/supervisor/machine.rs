@@ -158,6 +158,16 @@ impl Machine {
         self.delays = delays;
     }
 
+    /// What the session is doing, in a word.
+    pub fn state(&self) -> &'static str {
+        match self.phase {
+            Phase::Running => "running",
+            Phase::Idle => "waiting",
+            Phase::Ending { .. } => "ending",
+            _ => "resuming",
+        }
+    }
+
     /// Whether the program is, or will in a moment be, running.
     pub fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running | Phase::Stopping { .. })

@@ -7,13 +7,16 @@
 //! writes there first, and the board is read before anybody's end is acted on,
 //! as the program's last records are in it by then.
 
+pub mod events;
 pub mod machine;
 pub mod processes;
 pub mod restart;
 
 use crate::board::{Board, MAIL_BYTES};
 use crate::checkpoint::WAKE;
-use crate::messages::{Letter, Record};
+use crate::control::{CheckpointStatus, Reply, Request, Server, Status};
+use crate::json::Object;
+use crate::messages::{Index, Letter, Record};
 use crate::program::DOORBELL;
 use crate::report;
 use crate::settings::Settings;
@@ -24,6 +27,7 @@ use crate::sys::signals::{self, Mask, Received};
 use crate::terminal::Modes;
 use crate::timeline::{Checkpoint, Dependency, Target, Timeline};
 use crate::watch::{Degraded, PathId, Stamp, TICK, Touch, Watcher, content_digest};
+use events::{Events, Sink};
 use machine::{Action, Delays, Event, Machine, Time};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -33,7 +37,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use restart::Command;
 use std::collections::{HashMap, HashSet};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -69,14 +74,23 @@ const SIGNALS: [Signal; 13] = [
     DOORBELL,
 ];
 
+/// How a session came about.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Every open descriptor was inherited: no line of the program has run.
+    pub inherited: bool,
+    /// Where events go.
+    pub events: Option<Sink>,
+}
+
 /// Supervises `program` until the session ends; then this process does, too.
 ///
 /// Every signal is blocked when it is called; `mask` is what was in force before.
-pub fn run(board: Shared<Board>, program: Pid, settings: Settings, inherited: bool, mask: Mask) {
+pub fn run(board: Shared<Board>, program: Pid, settings: Settings, origin: &Origin, mask: Mask) {
     // A defect must not unwind into the interpreter's frames below us. When we
     // end, everything else of the session does.
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        match Supervisor::new(board, program, settings, inherited, mask) {
+        match Supervisor::new(board, program, settings, origin, mask) {
             Ok(mut supervisor) => supervisor.run(),
             Err(error) => report::warn(&format!("the supervisor cannot start: {error}")),
         }
@@ -99,7 +113,7 @@ struct Supervisor {
     /// Checkpoints that were killed and not reaped yet.
     dying: HashSet<i32>,
     /// The checkpoint that was woken and has not answered.
-    waking: Option<i32>,
+    waking: Option<Woken>,
     /// Where leftovers of the last run are counted from, while they are cleared away.
     clearing: Option<Option<processes::Started>>,
     /// Paths that changed and have not been acted on.
@@ -112,9 +126,31 @@ struct Supervisor {
     own: HashMap<PathId, u32>,
     next_poll: Time,
     resumes: u64,
+    /// When the present run would have begun had it never been parked.
+    run_began: Instant,
+    /// How long it took, once it has ended.
+    run_took: Option<Duration>,
+    /// When the first of the changes that led to the present resume was seen.
+    first_change: Option<Instant>,
+    /// A resume point that was asked for by name.
+    wanted: Option<Target>,
+    events: Option<Events>,
+    server: Option<Server>,
     /// Records have come just now.
     busy: bool,
     told: HashSet<std::mem::Discriminant<Degraded>>,
+}
+
+/// A checkpoint on its way to being the program.
+struct Woken {
+    pid: i32,
+    index: Index,
+    name: Vec<u8>,
+    /// When in the run it was taken.
+    at: Duration,
+    changed: Vec<Vec<u8>>,
+    /// When the first change was seen; `None` when somebody asked for it.
+    since: Option<Instant>,
 }
 
 impl Supervisor {
@@ -122,14 +158,22 @@ impl Supervisor {
         board: Shared<Board>,
         program: Pid,
         settings: Settings,
-        inherited: bool,
+        origin: &Origin,
         mask: Mask,
     ) -> nix::Result<Supervisor> {
-        let command = Command::of_this_process(inherited);
+        let command = Command::of_this_process(origin.inherited, origin.events.as_ref());
+        let events = origin.events.as_ref().and_then(|sink| match Events::open(sink) {
+            Ok(events) => Some(events),
+            Err(error) => {
+                report::warn(&format!("events cannot be written: {error}"));
+                None
+            }
+        });
+        let sink = events.as_ref().map(|events| events.descriptor().as_raw_fd());
         // The program's open files are the program's: a pipe must close when it
         // closes it.
         for number in crate::descriptors::Descriptors::survey().numbers() {
-            if number > 2 && !command.given().contains(&number) {
+            if number > 2 && !command.given().contains(&number) && Some(number) != sink {
                 descriptors::close(number);
             }
         }
@@ -161,6 +205,13 @@ impl Supervisor {
             own: HashMap::new(),
             next_poll: Time::ZERO,
             resumes: 0,
+            run_began: Instant::now(),
+            run_took: None,
+            first_change: None,
+            wanted: None,
+            events,
+            // Without one, forkmon cannot be asked, and does everything else.
+            server: Server::listen().ok(),
             busy: false,
             told: HashSet::new(),
         })
@@ -171,6 +222,10 @@ impl Supervisor {
     }
 
     fn run(&mut self) {
+        let program = self.program.unwrap_or(0);
+        self.emit("start", |event| {
+            event.plain("pid", std::process::id()).plain("program", program)
+        });
         loop {
             self.wait();
             self.turn();
@@ -196,6 +251,7 @@ impl Supervisor {
             self.child_changed(status);
         }
         self.look_again();
+        self.serve();
         if self.machine.is_clearing() {
             self.check_cleared();
         }
@@ -240,6 +296,11 @@ impl Supervisor {
         let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         ready
             .extend(self.watcher.descriptor().map(|events| PollFd::new(events, PollFlags::POLLIN)));
+        ready.extend(self.server.iter().flat_map(Server::descriptors).map(|(client, writing)| {
+            PollFd::new(client, if writing { PollFlags::POLLOUT } else { PollFlags::POLLIN })
+        }));
+        let behind = self.events.as_ref().filter(|events| events.is_behind());
+        ready.extend(behind.map(|events| PollFd::new(events.descriptor(), PollFlags::POLLOUT)));
         // EINTR only follows a stop and continue, which `turn` sees to.
         let _ = poll(&mut ready, timeout);
         self.board.awake();
@@ -279,22 +340,34 @@ impl Supervisor {
                     // A checkpoint that could not clone itself went on instead.
                     self.timeline.remove(pid);
                     self.program = Some(pid);
-                    self.waking = None;
                     self.configure(settings);
                     if self.machine.is_waking() {
-                        self.feed(Event::Resumed);
+                        self.resumed();
                     }
                 }
                 Some(Record::Checkpoint { index, pid, name, at, worth }) => {
                     let announced = &self.board.newest_clone;
                     let _ = announced.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
-                    self.timeline.add(Checkpoint { index, pid, name, at, worth });
+                    self.emit("checkpoint", |event| {
+                        event
+                            .plain("checkpoint", index)
+                            .plain("pid", pid)
+                            .string("name", &name)
+                            .plain("at_ms", milliseconds(Duration::from_micros(at)))
+                    });
+                    self.timeline.add(Checkpoint { index, pid, name, at, worth, resumed: 0 });
                     let limit = self.settings.max_checkpoints as usize;
                     while let Some(excess) = self.timeline.excess(limit) {
                         self.end_checkpoint(excess);
                     }
                 }
                 Some(Record::Dependency { checkpoint, path, stamp, content }) => {
+                    if self.watcher.find(&path).is_none() {
+                        let present = stamp != Stamp::Absent;
+                        self.emit("watch", |event| {
+                            event.string("path", &path).plain("present", present)
+                        });
+                    }
                     let id = self.watcher.add(&path);
                     self.own.remove(&id);
                     if content.is_some() {
@@ -308,7 +381,10 @@ impl Supervisor {
                     *self.own.entry(id).or_default() += 1;
                 }
                 Some(Record::Configured(settings)) => self.configure(settings),
-                None => report::warn("an unreadable record came from the program"),
+                Some(Record::Warned(text)) => {
+                    self.emit("warning", |event| event.string("text", &text));
+                }
+                None => self.warn("an unreadable record came from the program"),
             }
         }
     }
@@ -356,7 +432,8 @@ impl Supervisor {
             self.feed(Event::Touched);
             return;
         }
-        let unfinished = touch.created && !touch.completed && is_being_written(name);
+        let appeared = touch.created || self.held.contains_key(&path);
+        let unfinished = appeared && !touch.completed && is_being_written(name);
         if stamp == Stamp::Absent || unfinished {
             self.held.entry(path).or_insert(now + GRACE);
             self.feed(Event::Touched);
@@ -367,8 +444,12 @@ impl Supervisor {
     }
 
     fn change(&mut self, path: PathId) {
-        self.board.heat(self.watcher.path(path));
-        self.changed.insert(path);
+        let name = self.watcher.path(path).to_vec();
+        self.board.heat(&name);
+        if self.changed.insert(path) {
+            self.emit("change", |event| event.string("path", &name));
+        }
+        self.first_change.get_or_insert_with(Instant::now);
         self.feed(Event::Changed);
     }
 
@@ -456,17 +537,42 @@ impl Supervisor {
         if self.machine.is_waking() && pid == self.board.program.load(Ordering::SeqCst) {
             // It was put back, and ended before it could say so.
             self.program = Some(pid);
-            self.waking = None;
-            self.feed(Event::Resumed);
+            self.resumed();
         }
         if self.program == Some(pid) {
             self.program = None;
+            self.run_took = Some(self.run_began.elapsed());
             self.end_unannounced();
+            self.emit("exit", |event| event.plain("status", status));
             self.feed(Event::Ended(status));
-        } else if self.waking == Some(pid) && self.board.program.load(Ordering::SeqCst) == 0 {
+        } else if self.waking.as_ref().is_some_and(|woken| woken.pid == pid)
+            && self.board.program.load(Ordering::SeqCst) == 0
+        {
             self.waking = None;
             self.feed(Event::WakeFailed);
         }
+    }
+
+    /// The woken checkpoint has put the program back.
+    fn resumed(&mut self) {
+        if let Some(woken) = self.waking.take() {
+            self.run_began = Instant::now() - woken.at;
+            self.run_took = None;
+            let (count, program) = (self.resumes, self.program.unwrap_or(0));
+            self.emit("resume", |event| {
+                let event = event
+                    .plain("checkpoint", woken.index)
+                    .string("name", &woken.name)
+                    .strings("changed", woken.changed.iter().map(Vec::as_slice))
+                    .plain("program", program)
+                    .plain("count", count);
+                match woken.since {
+                    Some(since) => event.plain("milliseconds", milliseconds(since.elapsed())),
+                    None => event,
+                }
+            });
+        }
+        self.feed(Event::Resumed);
     }
 
     /// A program killed between making a checkpoint and saying so leaves one
@@ -481,7 +587,9 @@ impl Supervisor {
     }
 
     fn end_checkpoint(&mut self, pid: i32) {
-        self.timeline.remove(pid);
+        if let Some(ended) = self.timeline.remove(pid) {
+            self.emit("drop", |event| event.plain("checkpoint", ended.index));
+        }
         self.dying.insert(pid);
         send(pid, libc::SIGKILL);
     }
@@ -581,10 +689,14 @@ impl Supervisor {
 
     /// Where the changes resume from, and the path that decides it.
     fn target(&self) -> (Target, Option<PathId>) {
-        match self.timeline.target(self.changed.iter().copied()) {
-            Some((target, path)) => (target, Some(path)),
+        let changed = self.timeline.target(self.changed.iter().copied());
+        match (changed, self.wanted) {
+            (Some((target, path)), wanted) if wanted.is_none_or(|wanted| target <= wanted) => {
+                (target, Some(path))
+            }
+            (_, Some(wanted)) => (wanted, None),
             // Nothing that is known depends on them: a fresh start is always right.
-            None => (Target::Start, self.changed.iter().next().copied()),
+            _ => (Target::Start, self.changed.iter().next().copied()),
         }
     }
 
@@ -608,48 +720,69 @@ impl Supervisor {
     fn wake(&mut self) {
         self.clearing = None;
         let (target, cause) = self.target();
-        let cause = cause.map(|path| self.watcher.path(path).to_vec()).unwrap_or_default();
-        let changed = std::mem::take(&mut self.changed);
+        let cause = cause.map(|path| self.watcher.path(path).to_vec());
+        let changed: Vec<Vec<u8>> =
+            self.changed.drain().map(|path| self.watcher.path(path).to_vec()).collect();
+        let since = self.first_change.take();
+        self.wanted = None;
         if self.settings.clear {
             report::clear_screen();
         }
-        self.board.announce(&cause);
-        let Target::Checkpoint(index) = target else { return self.restart(&cause, changed) };
+        if let Some(cause) = &cause {
+            self.board.announce(cause);
+        }
+        let Target::Checkpoint(index) = target else { return self.restart(cause, &changed) };
         let Some(checkpoint) = self.timeline.checkpoint(index) else { return };
-        let from: &[u8] = match &checkpoint.name[..] {
-            name if name == cause => b"it",
-            b"" => b"'enable()'",
-            name => &[b"'", name, b"'"].concat(),
-        };
-        report::info(&[b"file '", &cause, b"' changed, resuming from ", from, b".."]);
+        let (name, from) = (&checkpoint.name[..], checkpoint.title());
+        match &cause {
+            Some(cause) if cause == name => {
+                report::info(&[b"file '", cause, b"' changed, resuming from it.."]);
+            }
+            Some(cause) => {
+                report::info(&[b"file '", cause, b"' changed, resuming from '", from, b"'.."]);
+            }
+            None => report::info(&[b"resuming from '", from, b"'.."]),
+        }
         self.resumes += 1;
-        let pid = checkpoint.pid;
-        let letter = Letter {
-            count: self.resumes,
-            changed: changed.iter().map(|path| self.watcher.path(*path).to_vec()).collect(),
-        };
+        let letter = Letter { count: self.resumes, changed };
         self.board.post(&letter.encode(MAIL_BYTES));
+        let pid = checkpoint.pid;
         self.board.program.store(0, Ordering::SeqCst);
         self.board.wake.store(pid, Ordering::SeqCst);
-        self.waking = Some(pid);
+        self.waking = Some(Woken {
+            pid,
+            index,
+            name: from.to_vec(),
+            at: Duration::from_micros(checkpoint.at),
+            changed: letter.changed,
+            since,
+        });
         // In case somebody has stopped the whole process group.
         send(pid, libc::SIGCONT);
-        if signals::send(Pid::from_raw(pid), WAKE as i32).is_err() {
-            self.timeline.remove(pid);
-            self.changed = changed;
-            self.waking = None;
-            return self.feed(Event::WakeFailed);
+        if signals::send(Pid::from_raw(pid), WAKE as i32).is_ok() {
+            return self.timeline.rewind(index);
         }
-        self.timeline.rewind(index);
+        // Killed and not reaped: what depended on it resumes from the one before.
+        self.timeline.remove(pid);
+        self.waking = None;
+        let before = self.timeline.checkpoints().iter().rfind(|known| known.index < index);
+        self.wanted = Some(before.map_or(Target::Start, |known| Target::Checkpoint(known.index)));
+        self.feed(Event::WakeFailed);
     }
 
-    fn restart(&mut self, cause: &[u8], changed: HashSet<PathId>) {
-        report::info(&[b"file '", cause, b"' changed, restarting.."]);
+    fn restart(&mut self, cause: Option<Vec<u8>>, changed: &[Vec<u8>]) {
+        match &cause {
+            Some(cause) => report::info(&[b"file '", cause, b"' changed, restarting.."]),
+            None => report::info(&[b"restarting.."]),
+        }
+        self.emit("restart", |event| event.strings("changed", changed.iter().map(Vec::as_slice)));
+        // The next image listens for itself.
+        self.server = None;
         let error = self.command.run(&self.mask);
         let executable = String::from_utf8_lossy(self.command.executable()).into_owned();
-        report::warn(&format!("cannot run '{executable}' anew: {}", error.desc()));
+        self.warn(&format!("cannot run '{executable}' anew: {}", error.desc()));
+        self.server = Server::listen().ok();
         // The next change tries again.
-        drop(changed);
         self.feed(Event::Resumed);
         self.feed(Event::Ended(127));
     }
@@ -663,6 +796,8 @@ impl Supervisor {
     }
 
     fn exit(&mut self, signal: i32) {
+        self.emit("end", |event| event.plain("signal", signal));
+        self.server = None;
         self.terminal.restore();
         // We end by the signal for the shell's sake; a core of us helps nobody.
         let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
@@ -672,9 +807,135 @@ impl Supervisor {
         exit_now(128 + signal);
     }
 
+    // ---- being asked ---------------------------------------------------------
+
+    fn serve(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let mut act = None;
+        server.serve(|request| match request {
+            Request::Status { files } => Reply::Status(self.status(files)),
+            Request::Resume(what) => match self.find(&what) {
+                Ok(target) => {
+                    act = Some(Ok(target));
+                    Reply::Done
+                }
+                Err(why) => Reply::Refused(why),
+            },
+            Request::Restart => {
+                act = Some(Ok(Target::Start));
+                Reply::Done
+            }
+            Request::Stop => {
+                act = Some(Err(libc::SIGTERM));
+                Reply::Done
+            }
+        });
+        self.server = Some(server);
+        match act {
+            Some(Ok(target)) => {
+                self.wanted = Some(self.wanted.map_or(target, |wanted| wanted.min(target)));
+                self.feed(Event::Changed);
+            }
+            Some(Err(signal)) => self.feed(Event::Terminate(signal)),
+            None => {}
+        }
+    }
+
+    /// The checkpoint that a person means: its number, its label or name, or a
+    /// file that resumes from it.
+    fn find(&self, what: &[u8]) -> Result<Target, String> {
+        let checkpoints = self.timeline.checkpoints();
+        let number = std::str::from_utf8(what).ok().and_then(|text| text.parse::<Index>().ok());
+        if let Some(index) = number {
+            return match self.timeline.checkpoint(index) {
+                Some(_) => Ok(Target::Checkpoint(index)),
+                None => Err(format!("there is no checkpoint {index} any more")),
+            };
+        }
+        if let Some(known) = checkpoints.iter().rfind(|known| known.name == what) {
+            return Ok(Target::Checkpoint(known.index));
+        }
+        let file = self.watcher.find(what);
+        file.and_then(|path| self.timeline.target([path])).map(|(target, _)| target).ok_or_else(
+            || format!("no checkpoint, label or watched file is called '{}'", what.escape_ascii()),
+        )
+    }
+
+    fn status(&self, files: bool) -> Status {
+        let mut status = Status {
+            pid: std::process::id() as i32,
+            version: crate::control::version().into(),
+            directory: std::env::current_dir().unwrap_or_default().into_os_string().into_vec(),
+            command: self.command.words(),
+            state: self.machine.state().into(),
+            program: self.program.unwrap_or(0),
+            elapsed: self.run_took.unwrap_or_else(|| self.run_began.elapsed()).as_micros() as u64,
+            resumes: self.resumes,
+            files: self.timeline.paths().count() as u64,
+            polled: self.watcher.polled().count() as u64,
+            ..Status::default()
+        };
+        for known in self.timeline.checkpoints() {
+            status.checkpoints.push(CheckpointStatus {
+                index: known.index,
+                pid: known.pid,
+                name: known.title().to_vec(),
+                explicit: known.worth.explicit,
+                at: known.at,
+                resumed: known.resumed,
+                ..CheckpointStatus::default()
+            });
+        }
+        for path in self.timeline.paths() {
+            let name = || self.watcher.path(path).to_vec();
+            let Some((target, _)) = self.timeline.target([path]) else { continue };
+            let at = match target {
+                Target::Start => None,
+                Target::Checkpoint(index) => {
+                    status.checkpoints.iter_mut().find(|known| known.index == index)
+                }
+            };
+            match at {
+                Some(checkpoint) => {
+                    checkpoint.count += 1;
+                    if files {
+                        checkpoint.files.push(name());
+                    }
+                }
+                None if files => status.restart_files.push(name()),
+                None => {}
+            }
+        }
+        for checkpoint in &mut status.checkpoints {
+            checkpoint.files.sort();
+        }
+        status.restart_files.sort();
+        status
+    }
+
     // ---- telling ------------------------------------------------------------
 
+    /// Writes an event, if somebody asked for them.
+    fn emit(&mut self, name: &str, fields: impl FnOnce(Object) -> Object) {
+        if let Some(events) = &mut self.events
+            && let Err(error) = events.write(name, fields)
+        {
+            self.events = None;
+            report::warn(&format!("events are no longer written: {}", error.desc()));
+        }
+    }
+
+    fn warn(&mut self, text: &str) {
+        report::warn(text);
+        self.emit("warning", |event| event.string("text", text.as_bytes()));
+    }
+
     fn tell_degraded(&mut self) {
+        if let Some(events) = &mut self.events
+            && events.flush().is_err()
+        {
+            self.events = None;
+        }
         for reason in self.watcher.take_degraded() {
             if !self.told.insert(std::mem::discriminant(&reason)) {
                 continue;
@@ -683,7 +944,7 @@ impl Supervisor {
                 std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"))
                     .map_or_else(|_| "?".into(), |value| value.trim().to_owned())
             };
-            report::warn(&match reason {
+            self.warn(&match reason {
                 Degraded::NoInstance(error) => format!(
                     "no inotify instance could be had ({error}; fs.inotify.max_user_instances = {}): \
                      polling the files instead; raise it with `sysctl fs.inotify.max_user_instances=1024`",
@@ -714,6 +975,11 @@ fn delays(settings: &Settings) -> Delays {
         ignore: Duration::from_millis(settings.ignore_delay),
         stop: Duration::from_millis(settings.stop_timeout),
     }
+}
+
+/// Milliseconds, with three places after the point.
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.3}", duration.as_secs_f64() * 1000.0)
 }
 
 /// Every child whose state has changed.

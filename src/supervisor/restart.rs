@@ -4,6 +4,7 @@
 //! it means a fresh start: the supervisor, which is the process that the shell
 //! started, replaces itself by the command it was.
 
+use super::events::Sink;
 use crate::descriptors::Descriptors;
 use crate::sys::descriptors::set_close_on_exec;
 use crate::sys::signals::Mask;
@@ -30,11 +31,16 @@ impl Command {
     /// Reads the command of this process. `inherited`: every open descriptor
     /// came from outside; otherwise only the standard three and those that a
     /// service manager announced are taken to have.
-    pub fn of_this_process(inherited: bool) -> Command {
+    pub fn of_this_process(inherited: bool, events: Option<&Sink>) -> Command {
         let environment = strings("/proc/self/environ");
         let given = Descriptors::survey()
             .numbers()
-            .filter(|number| inherited || *number <= 2 || is_announced(*number))
+            .filter(|number| {
+                inherited
+                    || *number <= 2
+                    || is_announced(*number)
+                    || events == Some(&Sink::Descriptor(*number))
+            })
             .collect();
         Command {
             executable: executable(),
@@ -68,6 +74,12 @@ impl Command {
                 error
             }
         }
+    }
+
+    /// The command line, words separated by spaces.
+    pub fn words(&self) -> Vec<u8> {
+        let words: Vec<&[u8]> = self.arguments.iter().map(|word| word.to_bytes()).collect();
+        words.join(&b' ')
     }
 
     /// The program's file, for messages.

@@ -4,7 +4,7 @@ use super::cerr;
 use nix::errno::Errno;
 use std::ffi::CString;
 use std::mem::MaybeUninit;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Facts about an open descriptor.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +125,17 @@ pub fn is_connected(descriptor: RawFd) -> bool {
 pub fn is_terminal(descriptor: RawFd) -> bool {
     // SAFETY: takes a plain number.
     unsafe { libc::isatty(descriptor) == 1 }
+}
+
+/// A second descriptor for the same open file, closed on exec.
+///
+/// # Errors
+/// `EBADF` when there is no such descriptor.
+pub fn duplicate(descriptor: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: takes plain numbers.
+    let copy = cerr(unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: just opened, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// Closes a descriptor of this process's that nothing in it will use any more.

@@ -117,6 +117,11 @@ impl Watcher {
         id
     }
 
+    /// The number of a path that was watched in this session.
+    pub fn find(&self, path: &[u8]) -> Option<PathId> {
+        self.ids.get(path).copied()
+    }
+
     /// The path with this number.
     pub fn path(&self, id: PathId) -> &[u8] {
         &self.paths[id as usize]
