@@ -83,20 +83,21 @@ describe('enable', function()
   end)
 
   it('tells the core of the modules, the running functions and the main script', function()
-    forkmon.enable { filter = 'options%.lua$' }
+    forkmon.enable { filter = { 'busted/core%.lua$', 'forkmon/options%.lua$' } }
     local before = table.concat(started.before, ' ')
-    assert.truthy(before:find('forkmon/options.lua', 1, true))
-    assert.falsy(before:find('forkmon/filter.lua', 1, true))
+    assert.truthy(before:find('busted/core.lua', 1, true))
+    assert.falsy(before:find('busted/runner.lua', 1, true))
+    assert.falsy(before:find('forkmon/options.lua', 1, true), 'its own files are not the program')
     assert.truthy(before:find(cwd .. 'spec/forkmon_spec.lua', 1, true))
     assert.is_nil(started.main)
     assert.is_false(started.inherited)
   end)
 
   it('leaves out what is ignored', function()
-    forkmon.enable { filter = '%.lua$', ignore = { 'spec', 'options' } }
+    forkmon.enable { filter = '%.lua$', ignore = { 'spec', 'core' } }
     local before = table.concat(started.before, ' ')
     assert.falsy(before:find('spec/', 1, true))
-    assert.falsy(before:find('options.lua', 1, true))
+    assert.falsy(before:find('busted/core.lua', 1, true))
   end)
 
   it('colors on a terminal unless NO_COLOR is set', function()
