@@ -86,7 +86,7 @@ describe('enable', function()
     forkmon.enable { filter = { 'busted/core%.lua$', 'forkmon/options%.lua$' } }
     local before = table.concat(started.before, ' ')
     assert.truthy(before:find('busted/core.lua', 1, true))
-    assert.falsy(before:find('busted/runner.lua', 1, true))
+    assert.falsy(before:find('busted/status.lua', 1, true))
     assert.falsy(before:find('forkmon/options.lua', 1, true), 'its own files are not the program')
     assert.truthy(before:find(cwd .. 'spec/forkmon_spec.lua', 1, true))
     assert.is_nil(started.main)

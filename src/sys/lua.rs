@@ -14,6 +14,9 @@ use std::ffi::{c_char, c_int};
 /// functions have none (`io`, base) or one (the searchers: the package table).
 const MAX_UPVALUES: usize = 2;
 
+/// Part of the message, in every Lua, of an error for want of stack.
+const OVERFLOW: &[u8] = b"stack overflow";
+
 /// Runs the observer, then the original in this frame.
 ///
 /// Upvalues: `N` of the original, then the original itself, then the observer.
@@ -43,7 +46,8 @@ unsafe extern "C-unwind" fn hooked<const N: c_int>(state: *mut ffi::lua_State) -
 }
 
 /// Prints the error on top of the stack: the observer is ours, so this is a
-/// defect of forkmon, which must neither be hidden nor stop the program.
+/// defect of forkmon, which must neither be hidden nor stop the program. Only a
+/// program at the end of its stack is in no need of hearing it twice.
 unsafe fn report(state: *mut ffi::lua_State) {
     // SAFETY: `state` is valid and has the error value on top; the bytes are
     // used before anything can collect them.
@@ -52,7 +56,9 @@ unsafe fn report(state: *mut ffi::lua_State) {
         let text = ffi::lua_tolstring(state, -1, &mut length);
         if !text.is_null() {
             let bytes = std::slice::from_raw_parts(text.cast::<u8>(), length);
-            crate::report::warn_bytes(bytes);
+            if !bytes.windows(OVERFLOW.len()).any(|part| part == OVERFLOW) {
+                crate::report::warn_bytes(bytes);
+            }
         }
     }
 }
