@@ -4,6 +4,7 @@ use crate::control::{Reply, Request, Status};
 use crate::program::{Candidate, Program, Resume, Start};
 use crate::settings::Settings;
 use crate::supervisor::events::Sink;
+use crate::supervisor::processes::memory;
 use crate::supervisor::{self, Origin};
 use crate::sys::process::set_environment;
 use crate::watch::Stamp;
@@ -91,8 +92,14 @@ fn module(lua: &Lua) -> Result<Table> {
     )?;
     add(
         "wrote",
+        lua.create_function(|_, (path, create): (LuaString, bool)| {
+            Ok(with(|program| program.wrote(&path.as_bytes(), create)))
+        }),
+    )?;
+    add(
+        "empties",
         lua.create_function(|_, path: LuaString| {
-            with(|program| program.wrote(&path.as_bytes()));
+            with(|program| program.empties(&path.as_bytes()));
             Ok(())
         }),
     )?;
@@ -157,13 +164,21 @@ fn module(lua: &Lua) -> Result<Table> {
             Ok(())
         }),
     )?;
+    add(
+        "supervisor",
+        lua.create_function(|_, ()| Ok(with(|program| program.supervisor().as_raw()))),
+    )?;
     add("sessions", lua.create_function(|_, ()| Ok(control::sessions())))?;
     add("ask", lua.create_function(ask))?;
+    add(
+        "width",
+        lua.create_function(|_, descriptor: i32| Ok(crate::sys::descriptors::width(descriptor))),
+    )?;
     Ok(core)
 }
 
-/// Asks the supervisor with this pid: `true`, or a table for 'status', or nil
-/// and a message.
+/// Asks the supervisor with this pid: `true`, or a table for 'summary' and
+/// 'status', or nil and a message.
 fn ask(lua: &Lua, (pid, verb, what): (i32, String, Option<LuaString>)) -> Result<MultiValue> {
     let request = match &verb[..] {
         "summary" => Request::Status { files: false },
@@ -174,9 +189,16 @@ fn ask(lua: &Lua, (pid, verb, what): (i32, String, Option<LuaString>)) -> Result
         _ => return Err(Error::runtime(format!("ask: unknown request '{verb}'"))),
     };
     match control::ask(pid, &request) {
+        Ok(Reply::Done) if request == Request::Stop && !control::has_ended(pid) => {
+            failed(lua, "it was told to stop, and has not ended yet")
+        }
         Ok(Reply::Done) => Ok(MultiValue::from_vec(vec![Value::Boolean(true)])),
         Ok(Reply::Status(status)) => {
-            Ok(MultiValue::from_vec(vec![Value::Table(status_table(lua, &status)?)]))
+            let table = status_table(lua, &status)?;
+            if matches!(request, Request::Status { files: true }) {
+                add_memory(&table, &status)?;
+            }
+            Ok(MultiValue::from_vec(vec![Value::Table(table)]))
         }
         Ok(Reply::Refused(why)) => failed(lua, &why),
         Err(error) => failed(lua, &error.to_string()),
@@ -214,6 +236,19 @@ fn status_table(lua: &Lua, status: &Status) -> Result<Table> {
     }
     table.set("checkpoints", checkpoints)?;
     Ok(table)
+}
+
+/// The memory of each checkpoint and of the whole session, in bytes. Reading it
+/// takes the kernel a while, so that the supervisor leaves it to who asks.
+fn add_memory(table: &Table, status: &Status) -> Result<()> {
+    let checkpoints: Table = table.get("checkpoints")?;
+    let mut total = memory(status.pid).unwrap_or(0) + memory(status.program).unwrap_or(0);
+    for (number, checkpoint) in (1i64..).zip(&status.checkpoints) {
+        let bytes = memory(checkpoint.pid);
+        total += bytes.unwrap_or(0);
+        checkpoints.get::<Table>(number)?.set("memory", bytes)?;
+    }
+    table.set("memory", (total > 0).then_some(total))
 }
 
 fn start(lua: &Lua, options: Table) -> Result<MultiValue> {

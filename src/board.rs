@@ -6,7 +6,7 @@
 //! parked and a resumed one only runs after its predecessor is gone. A record
 //! becomes visible when the tail moves past it, so a writer killed in the middle
 //! leaves nothing behind. The other way goes one letter at a time: the
-//! supervisor fills the mail before it wakes a checkpoint. Three words hold pids
+//! supervisor fills the mail before it wakes a checkpoint. Some words hold pids
 //! that the kernel itself writes while it clones, so that no process is ever
 //! unknown to the supervisor.
 //!
@@ -34,8 +34,16 @@ pub struct Board {
     pub newest_clone: AtomicI32,
     /// The program resumed last; 0 while a woken checkpoint is still cloning it.
     pub program: AtomicI32,
-    /// The checkpoint that is meant by the wake signal; 0 when none is.
+    /// The spare that a checkpoint made last; 0 while it is at it, -1 when it could not.
+    pub spare: AtomicI32,
+    /// The checkpoint that is wanted to have a spare; 0 when none is.
+    pub spare_of: AtomicI32,
+    /// The keeper of the program's memory; 0 when it has none.
+    pub keeper: AtomicI32,
+    /// The parked process that is meant by the wake signal; 0 when none is.
     pub wake: AtomicI32,
+    /// What it is woken for.
+    pub order: AtomicU32,
     sleeping: AtomicU32,
     head: AtomicU64,
     tail: AtomicU64,
@@ -77,8 +85,8 @@ impl Board {
         if self.sleeping.swap(0, Ordering::SeqCst) == 1 { Push::Ring } else { Push::Done }
     }
 
-    /// Takes the oldest record out. Only the supervisor may call this.
-    pub fn pop(&self) -> Option<Vec<u8>> {
+    /// The oldest record, which stays. Only the supervisor may call this.
+    pub fn peek(&self) -> Option<Vec<u8>> {
         let head = self.head.load(Ordering::Relaxed);
         if head == self.tail.load(Ordering::SeqCst) {
             return None;
@@ -93,7 +101,14 @@ impl Board {
             record.extend_from_slice(&at(1 + offset).to_le_bytes());
         }
         record.truncate(length);
-        self.head.store(head + 1 + words as u64, Ordering::Release);
+        Some(record)
+    }
+
+    /// Takes the oldest record out. Only the supervisor may call this.
+    pub fn pop(&self) -> Option<Vec<u8>> {
+        let record = self.peek()?;
+        let head = self.head.load(Ordering::Relaxed);
+        self.head.store(head + 1 + record.len().div_ceil(8) as u64, Ordering::Release);
         Some(record)
     }
 

@@ -5,14 +5,20 @@
 //! signal and sleeps. It is a *mold*: when it is woken it clones itself again,
 //! that clone is the resumed program, and the mold goes back to sleep, unused,
 //! ready for the next time. So one checkpoint serves any number of resumes and
-//! keeps its pid. All of them are children of the supervisor and end with it.
+//! keeps its pid.
+//!
+//! Copying the page tables of a large program takes its time, and nobody need
+//! wait for it: a mold can be told to make a *spare* beforehand, a clone that
+//! parks as well and, when it is woken, simply goes on.
+//!
+//! All of them are children of the supervisor and end with it.
 
 use crate::board::Board;
 use crate::descriptors::{Descriptors, Outside};
 use crate::messages::Letter;
 use crate::sys::clone::{Side, clone_sibling};
 use crate::sys::process::{IntervalTimers, die_with_parent, exit_now};
-use crate::sys::signals::{Mask, wait_for};
+use crate::sys::signals::{Mask, discard_pending, wait_for};
 use crate::sys::stdio;
 use crate::terminal::Modes;
 use nix::sys::signal::Signal;
@@ -22,6 +28,11 @@ use std::sync::atomic::Ordering;
 /// The signal that wakes a checkpoint. Any would do: a parked process has all of
 /// them blocked, and what it does not expect it ignores.
 pub const WAKE: Signal = Signal::SIGUSR1;
+
+/// The order to a mold to clone itself into a program that runs on.
+pub const ORDER_RESUME: u32 = 0;
+/// The order to a mold to make a spare.
+pub const ORDER_SPARE: u32 = 1;
 
 /// In which process [`take`] returned.
 pub enum Outcome {
@@ -50,6 +61,7 @@ pub fn take(
     let mask = Mask::block_all();
     let side = clone_sibling(&board.newest_clone);
     if let Ok(Side::Clone) = side {
+        descriptors.sever(outside);
         let letter = park(board, supervisor);
         descriptors.restore(outside);
         terminal.restore();
@@ -64,32 +76,59 @@ pub fn take(
     })
 }
 
-/// Parks this process for good. Returns in clones of it, one for each wake.
+/// Parks this process for good. Returns in clones of it that are to run on.
 fn park(board: &Board, supervisor: Pid) -> Letter {
-    if !die_with_parent(supervisor) {
-        exit_now(0);
-    }
-    let own = getpid().as_raw();
+    begin(supervisor);
+    let mut is_spare = false;
     loop {
         wait_for(WAKE);
+        let own = getpid().as_raw();
         // Somebody may send this signal to the whole process group.
         if board.wake.compare_exchange(own, 0, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            continue;
+        }
+        if is_spare {
+            return go_on(board);
+        }
+        if board.order.load(Ordering::SeqCst) == ORDER_SPARE {
+            match clone_sibling(&board.spare) {
+                Ok(Side::Original(_)) => {}
+                Ok(Side::Clone) => {
+                    begin(supervisor);
+                    // It may have changed its mind while we were being made.
+                    if board.spare_of.load(Ordering::SeqCst) != own {
+                        exit_now(0);
+                    }
+                    is_spare = true;
+                }
+                Err(_) => board.spare.store(-1, Ordering::SeqCst),
+            }
             continue;
         }
         match clone_sibling(&board.program) {
             Ok(Side::Original(_)) => {}
             Ok(Side::Clone) => {
-                if !die_with_parent(supervisor) {
-                    exit_now(0);
-                }
+                begin(supervisor);
                 return Letter::decode(&board.letter());
             }
-            Err(_) => {
-                // No process to be had: go on ourselves. The checkpoint is used
-                // up, which the supervisor sees from the pid.
-                board.program.store(own, Ordering::SeqCst);
-                return Letter::decode(&board.letter());
-            }
+            // No process to be had. The checkpoint is used up, which the
+            // supervisor sees from the pid.
+            Err(_) => return go_on(board),
         }
     }
+}
+
+/// Ties a new clone to the supervisor, which may have ended meanwhile.
+fn begin(supervisor: Pid) {
+    if !die_with_parent(supervisor) {
+        exit_now(0);
+    }
+}
+
+/// Makes this very process the program. What came while it was parked was meant
+/// for the one that ran then.
+fn go_on(board: &Board) -> Letter {
+    discard_pending();
+    board.program.store(getpid().as_raw(), Ordering::SeqCst);
+    Letter::decode(&board.letter())
 }

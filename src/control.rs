@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Changes whenever a request or a reply does.
 const PROTOCOL: u8 = 1;
@@ -374,6 +374,20 @@ pub fn sessions() -> Vec<i32> {
         .collect();
     pids.sort_unstable();
     pids
+}
+
+/// Waits for the end of a supervisor that was told to stop; whether it came.
+pub fn has_ended(pid: i32) -> bool {
+    let path = folder().join(format!("{pid}.sock"));
+    let deadline = Instant::now() + PATIENCE;
+    // The socket goes last, and at once with a supervisor that is killed.
+    while UnixStream::connect(&path).is_ok() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
 }
 
 /// Why a supervisor did not answer.

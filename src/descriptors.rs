@@ -3,30 +3,46 @@
 //! A clone has the same *open file descriptions* as its original: reading in
 //! one moves the position in the other. So positions are recorded with a
 //! checkpoint, and a resumed program gets descriptions of its own, put where
-//! they were. A file opened for writing alone is cut back to its size at the
-//! checkpoint, as the resumed program will write the rest again; one opened for
-//! appending or updating is left as it is. Descriptors that came from outside
-//! (the terminal, redirections) are shared with whoever gave them: they are not
+//! they were; descriptors that shared one go on sharing one. A file that the
+//! program opened to write it anew is cut back to its size at the checkpoint, as
+//! the resumed program will write the rest again; when its name now leads
+//! elsewhere, because the last run renamed what it had written, say, the part
+//! that was there is copied to a new file of that name. One opened for appending
+//! or updating is left as it is. Descriptors that came from outside (the
+//! terminal, redirections) are shared with whoever gave them: they are not
 //! touched, but for the position of input.
 //!
 //! Some things no clone can carry: a pipe to a subprocess, whose other end would
 //! wait for ever for a parked copy to close it, or a connection, which two
-//! programs would talk over in turn. While one is open, no checkpoint is taken.
+//! programs would talk over in turn. While one is open, no checkpoint is taken,
+//! unless the program has said that it opens its connections anew.
 
 use crate::sys::descriptors::{self, Facts};
-use std::collections::HashSet;
-use std::os::fd::RawFd;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, RawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 /// Device and inode of an open file.
 type Identity = (u64, u64);
 
 /// One open descriptor at a checkpoint.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Open {
     descriptor: RawFd,
     facts: Facts,
     position: Option<i64>,
+    /// The name of a file that the program writes anew from its beginning.
+    rewritten: Option<PathBuf>,
 }
+
+/// The files that the program emptied as it opened them to write and read (`w+`),
+/// which the kernel does not tell from those that are updated (`r+`): the
+/// descriptor, and the path.
+pub type Emptied = HashMap<RawFd, PathBuf>;
 
 /// Why a checkpoint cannot be taken now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +78,21 @@ impl Descriptors {
         }
         let open = found.into_iter().filter_map(|descriptor: RawFd| {
             let facts = descriptors::facts(descriptor).ok()?;
-            let position =
-                if facts.kind == libc::S_IFREG { descriptors::position(descriptor) } else { None };
-            Some(Open { descriptor, facts, position })
+            let has_position = matches!(facts.kind, libc::S_IFREG | libc::S_IFDIR);
+            let position = if has_position { descriptors::position(descriptor) } else { None };
+            Some(Open { descriptor, facts, position, rewritten: None })
         });
         Descriptors(open.collect())
+    }
+
+    /// Finds out which files the program writes anew, for a resume to cut them.
+    pub fn note_rewritten(&mut self, emptied: &Emptied) {
+        for open in &mut self.0 {
+            if open.position.is_some() && open.is_rewritten(emptied.get(&open.descriptor)) {
+                open.rewritten =
+                    std::fs::read_link(format!("/proc/self/fd/{}", open.descriptor)).ok();
+            }
+        }
     }
 
     /// All of them, as those that came from outside. With `only_standard`, pipes
@@ -84,13 +110,7 @@ impl Descriptors {
         self.0.iter().filter(|open| !outside.0.contains(&open.facts.identity)).find_map(|open| {
             match open.facts.kind {
                 libc::S_IFIFO => Some(Obstacle::Pipe),
-                libc::S_IFSOCK
-                    if !reopens
-                        && descriptors::is_connected(open.descriptor)
-                        && !descriptors::is_listening(open.descriptor) =>
-                {
-                    Some(Obstacle::Connection)
-                }
+                libc::S_IFSOCK if !reopens && open.is_connection() => Some(Obstacle::Connection),
                 // epoll, eventfd, timerfd, inotify, io_uring have no type.
                 0 if !reopens => Some(Obstacle::Shared),
                 _ => None,
@@ -98,26 +118,46 @@ impl Descriptors {
         })
     }
 
+    /// In a clone that is about to park: lets go of the connections that a resumed
+    /// program will open anew, so that their peers see them end when the running
+    /// one ends them. The resumed program finds them ended.
+    pub fn sever(&self, outside: &Outside) {
+        let connections = self
+            .0
+            .iter()
+            .filter(|open| open.is_connection() && !outside.0.contains(&open.facts.identity));
+        for open in connections {
+            let pair =
+                socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC);
+            if let Ok((ended, _)) = pair {
+                let own = open.facts.close_on_exec;
+                let _ = descriptors::replace(open.descriptor, ended.as_fd(), own);
+            }
+        }
+    }
+
     /// In a resumed process: puts every file where it was.
     pub fn restore(&self, outside: &Outside) {
-        for open in &self.0 {
-            let Some(position) = open.position else { continue };
-            let mode = open.facts.flags & libc::O_ACCMODE;
-            if outside.0.contains(&open.facts.identity) && mode != libc::O_RDONLY {
-                continue;
-            }
-            // Where it cannot be opened again the description stays shared, and
-            // moving it back is as good: its other users are parked or gone.
-            let _ = descriptors::make_private(open.descriptor, &open.facts);
-            let appends = open.facts.flags & libc::O_APPEND != 0;
-            if mode == libc::O_WRONLY && !appends {
-                let grown =
-                    descriptors::facts(open.descriptor).is_ok_and(|now| now.size > open.facts.size);
-                if grown {
-                    let _ = descriptors::truncate(open.descriptor, open.facts.size);
+        let files: Vec<&Open> = self
+            .0
+            .iter()
+            .filter(|open| {
+                open.position.is_some()
+                    && (open.mode() == libc::O_RDONLY || !outside.0.contains(&open.facts.identity))
+            })
+            .collect();
+        // Found out first: what has been opened again is shared with nothing.
+        let twins: Vec<Option<&&Open>> = (0..files.len())
+            .map(|at| files[..at].iter().find(|earlier| earlier.is_twin_of(files[at])))
+            .collect();
+        for (open, twin) in files.iter().zip(&twins) {
+            match twin {
+                Some(twin) => {
+                    let own = open.facts.close_on_exec;
+                    let _ = descriptors::unite(open.descriptor, twin.descriptor, own);
                 }
+                None => open.restore(),
             }
-            let _ = descriptors::seek(open.descriptor, position);
         }
     }
 
@@ -131,5 +171,84 @@ impl Descriptors {
     /// The numbers of all open descriptors.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
         self.0.iter().map(|open| open.descriptor)
+    }
+}
+
+impl Open {
+    fn mode(&self) -> i32 {
+        self.facts.flags & libc::O_ACCMODE
+    }
+
+    fn is_connection(&self) -> bool {
+        self.facts.kind == libc::S_IFSOCK && descriptors::is_connection(self.descriptor)
+    }
+
+    /// Whether the program writes the file anew. `emptied`: the path of one that it
+    /// has emptied, when that one had this descriptor.
+    fn is_rewritten(&self, emptied: Option<&PathBuf>) -> bool {
+        let appends = self.facts.flags & libc::O_APPEND != 0;
+        match self.mode() {
+            libc::O_WRONLY => !appends,
+            // A file without a name is the program's alone. C's `fopen` sets neither
+            // of the flags; a database library does, which may open the same file.
+            libc::O_RDWR if !appends => {
+                self.facts.names == 0
+                    || !self.facts.close_on_exec
+                        && self.facts.flags & libc::O_NOFOLLOW == 0
+                        && emptied.is_some_and(|path| self.is_at(path))
+            }
+            _ => false,
+        }
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == self.facts.identity)
+    }
+
+    fn is_twin_of(&self, other: &Open) -> bool {
+        self.facts.identity == other.facts.identity
+            && self.facts.flags == other.facts.flags
+            && self.position == other.position
+            && descriptors::are_duplicates(self.descriptor, other.descriptor)
+    }
+
+    fn restore(&self) {
+        // Where it cannot be opened again the description stays shared, and
+        // moving it back is as good: its other users are parked or gone.
+        if !self.renew().unwrap_or(false) {
+            let _ = descriptors::make_private(self.descriptor, &self.facts);
+        }
+        if self.rewritten.is_some()
+            && descriptors::facts(self.descriptor).is_ok_and(|now| now.size > self.facts.size)
+        {
+            let _ = descriptors::truncate(self.descriptor, self.facts.size);
+        }
+        if let Some(position) = self.position {
+            let _ = descriptors::seek(self.descriptor, position);
+        }
+    }
+
+    /// Makes a new file, with what was written by then, where the name of a
+    /// rewritten one leads elsewhere: the last run has renamed or removed it. Some
+    /// other file that has its name now is overwritten, as by a fresh start.
+    fn renew(&self) -> io::Result<bool> {
+        let Some(path) = &self.rewritten else { return Ok(false) };
+        let taken = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
+        if self.facts.names == 0 || taken || self.is_at(path) {
+            return Ok(false);
+        }
+        let own = format!("/proc/self/fd/{}", self.descriptor);
+        let mut written = File::open(own)?.take(self.facts.size.unsigned_abs());
+        let mut file = OpenOptions::new()
+            .read(self.mode() == libc::O_RDWR)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(self.facts.permissions)
+            .custom_flags(descriptors::reopening(&self.facts))
+            .open(path)?;
+        io::copy(&mut written, &mut file)?;
+        descriptors::replace(self.descriptor, file.as_fd(), self.facts.close_on_exec)?;
+        Ok(true)
     }
 }

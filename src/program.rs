@@ -9,14 +9,16 @@
 
 use crate::board::{Board, Push};
 use crate::checkpoint::{self, Outcome};
-use crate::descriptors::{Descriptors, Obstacle, Outside};
+use crate::descriptors::{Descriptors, Emptied, Obstacle, Outside};
 use crate::effects::{Footprint, memory};
 use crate::messages::{Index, Letter, Record, Worth};
-use crate::placement::{Decision, Placement, Stop};
+use crate::placement::{Decision, Memory, Placement, Stop};
 use crate::report;
 use crate::settings::Settings;
 use crate::sys::clone::{fork, threads};
-use crate::sys::process::{die_with_parent, exit_now};
+use crate::sys::descriptors::lowest_free;
+use crate::sys::keeper;
+use crate::sys::process::{IntervalTimers, die_with_parent, exit_now};
 use crate::sys::shared::Shared;
 use crate::sys::signals::Mask;
 use crate::sys::stdio;
@@ -25,6 +27,9 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, getpid};
 use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The doorbell: it tells the sleeping supervisor that there are records.
@@ -39,9 +44,16 @@ const ACKNOWLEDGE_AT_MOST: Duration = Duration::from_secs(1);
 /// A file saved this shortly before it is opened is where somebody is at work.
 const RECENT: Duration = Duration::from_secs(120);
 
+/// Bytes in a page, as counted here: a larger page only makes keepers rarer.
+const PAGE: u64 = 4096;
+
 /// How many files count as hot for that reason alone: a fresh checkout makes all
 /// of them recent, which tells nothing.
 const MOST_RECENT: u32 = 8;
+
+/// From how many resident bytes on a program gets a keeper: below, giving its
+/// memory back takes less time than a keeper does.
+const KEEP: u64 = 24 << 20;
 
 /// What the program was told when it was resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +105,8 @@ pub struct Program {
     seen: HashSet<Vec<u8>>,
     /// Paths the program has written without having read them.
     written: HashSet<Vec<u8>>,
+    /// Files it has opened with `w+`.
+    emptied: Emptied,
     /// The program opens connections anew after a resume.
     reopens: bool,
     /// Something observable happened since the last checkpoint.
@@ -100,6 +114,8 @@ pub struct Program {
     disabled: bool,
     warned_threads: bool,
     warned_clone: bool,
+    /// This process has been seen to need a keeper.
+    kept: bool,
 }
 
 /// A place where the program is about to look for a file.
@@ -202,6 +218,7 @@ impl Program {
         let supervisor = getpid();
         let outside = Descriptors::survey().outside(!start.inherited && has_children());
         let _ = stdio::flush_all();
+        let timers = IntervalTimers::read();
         let mask = Mask::block_all();
         match fork() {
             Err(error) => {
@@ -217,6 +234,7 @@ impl Program {
         if !die_with_parent(supervisor) {
             exit_now(0);
         }
+        timers.restore();
         mask.restore();
         let mut program = Program {
             board,
@@ -232,11 +250,13 @@ impl Program {
             recent: 0,
             seen: HashSet::new(),
             written: HashSet::new(),
+            emptied: Emptied::new(),
             reopens: false,
             effect: false,
             disabled: false,
             warned_threads: false,
             warned_clone: false,
+            kept: false,
         };
         program.running();
         for (path, changed) in start.before {
@@ -255,6 +275,11 @@ impl Program {
     /// Whether this process is the program, enabled.
     pub fn is_active(&self) -> bool {
         !self.disabled && getpid() == self.pid
+    }
+
+    /// The supervisor's process.
+    pub fn supervisor(&self) -> Pid {
+        self.supervisor
     }
 
     /// No more checkpoints and records from this timeline.
@@ -333,19 +358,20 @@ impl Program {
         }
     }
 
-    /// The program is about to change `path` itself, which shall not count as an
-    /// edit. Waits until the supervisor knows, where it watches the path: it
-    /// must not see the change first.
-    pub fn wrote(&mut self, path: &[u8]) {
+    /// The program is about to change `path` itself, or, with `create`, to make
+    /// it, which shall not count as an edit. Waits until the supervisor knows,
+    /// where it watches the path: it must not see the change first. False when
+    /// the program is going to fail.
+    pub fn wrote(&mut self, path: &[u8], create: bool) -> bool {
         if !self.is_active() {
-            return;
+            return true;
+        }
+        if !may_change(path, create) {
+            return false;
         }
         if !self.seen.contains(path) {
             self.written.insert(path.to_vec());
-            return;
-        }
-        if !may_change(path) {
-            return;
+            return true;
         }
         self.send(&Record::Wrote { path: path.to_vec() });
         let mut waited = Duration::ZERO;
@@ -353,6 +379,17 @@ impl Program {
             self.ring();
             std::thread::sleep(BACK_PRESSURE);
             waited += BACK_PRESSURE;
+        }
+        true
+    }
+
+    /// The program is about to open `path` for writing and reading, and thereby
+    /// to empty it.
+    pub fn empties(&mut self, path: &[u8]) {
+        if self.is_active()
+            && let Ok(descriptor) = lowest_free()
+        {
+            self.emptied.insert(descriptor, PathBuf::from(OsStr::from_bytes(path)));
         }
     }
 
@@ -407,10 +444,11 @@ impl Program {
             Some(1) => {}
             count => return Err(Declined::Threads(count.unwrap_or(0))),
         }
-        let descriptors = Descriptors::survey();
+        let mut descriptors = Descriptors::survey();
         if let Some(obstacle) = descriptors.obstacle(&self.outside, self.reopens) {
             return Err(Declined::Obstacle(obstacle));
         }
+        descriptors.note_rewritten(&self.emptied);
         let (index, before) = (self.next, self.current);
         let (footprint, effect) = (self.footprint, self.effect);
         // The clone gets these as they are here, so they are set before.
@@ -423,7 +461,9 @@ impl Program {
         let outcome = checkpoint::take(&self.board, self.supervisor, &descriptors, &self.outside);
         match outcome {
             Ok(Outcome::Taken(pid)) => {
-                self.placement.taken(elapsed, started.elapsed(), memory());
+                let (cloning, memory) = (started.elapsed(), memory());
+                self.placement.taken(elapsed, cloning, memory);
+                self.keep(memory);
                 let at = elapsed.as_micros() as u64;
                 let name = name.to_vec();
                 self.send(&Record::Checkpoint { index, pid: pid.as_raw(), name, at, worth });
@@ -435,7 +475,10 @@ impl Program {
                 // The counters of a clone begin at nought.
                 report::reset_count();
                 self.footprint = Some(Footprint::now());
-                self.placement.resumed(elapsed, memory());
+                let memory = memory();
+                self.placement.resumed(elapsed, memory);
+                self.kept = false;
+                self.keep(memory);
                 report::configure(&self.settings);
                 self.running();
                 Ok(Some(Resume { letter, label: worth.explicit.then(|| name.to_vec()) }))
@@ -446,6 +489,17 @@ impl Program {
                 Err(Declined::Clone(error))
             }
         }
+    }
+
+    /// Sees to it that a large program can be stopped at once.
+    fn keep(&mut self, memory: Memory) {
+        if self.kept || memory.pages * PAGE < KEEP {
+            return;
+        }
+        let mask = Mask::block_all();
+        // Without one, stopping takes longer, and that is all.
+        self.kept = keeper::start(&self.board.keeper, self.supervisor).is_ok();
+        mask.restore();
     }
 
     fn warn_once(&mut self, declined: Declined) {
@@ -516,16 +570,16 @@ fn has_children() -> bool {
         .is_ok_and(|children| !children.trim().is_empty())
 }
 
-/// Whether an attempt to write, remove or replace `path` can succeed: only then
-/// there will be an event that is our own.
-fn may_change(path: &[u8]) -> bool {
+/// Whether an attempt to write, remove or replace `path` can succeed, or to make
+/// it: only then there will be an event that is our own.
+fn may_change(path: &[u8], create: bool) -> bool {
     use nix::unistd::{AccessFlags, access};
     use std::os::unix::ffi::OsStrExt;
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
     match access(path, AccessFlags::W_OK) {
         Ok(()) => !path.is_dir(),
         Err(Errno::ENOENT) => {
-            path.parent().is_some_and(|parent| access(parent, AccessFlags::W_OK).is_ok())
+            create && path.parent().is_some_and(|parent| access(parent, AccessFlags::W_OK).is_ok())
         }
         Err(_) => false,
     }

@@ -2,13 +2,16 @@
 //!
 //! They are written with one bare `write` each, past every buffer, so that they
 //! stand where they belong among the program's own output. Nobody may come to
-//! harm by them: a closed pipe raises no SIGPIPE in the program, and where
-//! nobody reads, the supervisor drops a line rather than wait.
+//! harm by them: a closed pipe raises no SIGPIPE in the program, a file that the
+//! program has opened in the place of standard error gets none, and where nobody
+//! reads, the supervisor drops a line rather than wait.
 
 use crate::settings::Settings;
+use crate::sys::descriptors;
 use crate::sys::signals::without_sigpipe;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const YELLOW: &str = "33";
@@ -20,11 +23,20 @@ const PATIENCE: u16 = 100;
 static COLORS: AtomicBool = AtomicBool::new(false);
 static QUIET: AtomicBool = AtomicBool::new(false);
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
+/// What standard error was at first: device and inode, if it was open.
+static STDERR: OnceLock<Option<(u64, u64)>> = OnceLock::new();
 
 /// Takes over the options that concern lines.
 pub fn configure(settings: &Settings) {
     COLORS.store(settings.colors, Ordering::Relaxed);
     QUIET.store(settings.quiet, Ordering::Relaxed);
+    is_stderr();
+}
+
+/// Whether what has the number of standard error is standard error still.
+fn is_stderr() -> bool {
+    let now = descriptors::facts(libc::STDERR_FILENO).ok().map(|facts| facts.identity);
+    now.is_some() && now == *STDERR.get_or_init(|| now)
 }
 
 /// Prints `[forkmon] ` and the text, unless forkmon was asked to be quiet.
@@ -84,6 +96,9 @@ fn print(color: &str, parts: &[&[u8]]) {
 }
 
 fn write(mut bytes: &[u8]) {
+    if !is_stderr() {
+        return;
+    }
     let stderr = std::io::stderr();
     without_sigpipe(|| {
         while !bytes.is_empty() {

@@ -11,6 +11,7 @@
 
 use crate::messages::{Index, Worth};
 use crate::watch::{PathId, Stamp};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A parked copy of the program.
@@ -32,8 +33,12 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// What people call it.
-    pub fn title(&self) -> &[u8] {
-        if self.name.is_empty() { b"enable()" } else { &self.name }
+    pub fn title(&self) -> Cow<'_, [u8]> {
+        match (self.index, &self.name[..]) {
+            (0, b"") => Cow::Borrowed(b"enable()"),
+            (index, b"") => Cow::Owned(format!("checkpoint {index}").into_bytes()),
+            (_, name) => Cow::Borrowed(name),
+        }
     }
 }
 

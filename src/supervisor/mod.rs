@@ -13,7 +13,7 @@ pub mod processes;
 pub mod restart;
 
 use crate::board::{Board, MAIL_BYTES};
-use crate::checkpoint::WAKE;
+use crate::checkpoint::{ORDER_RESUME, ORDER_SPARE, WAKE};
 use crate::control::{CheckpointStatus, Reply, Request, Server, Status};
 use crate::json::Object;
 use crate::messages::{Index, Letter, Record};
@@ -52,6 +52,10 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long records may lie on the board while more are likely to come: ringing
 /// for each would cost the program more than writing it.
 const BATCH: Duration = Duration::from_millis(4);
+
+/// How long a resumed program has the processor for itself before its checkpoint
+/// is told to make another spare.
+const SPARE: Duration = Duration::from_millis(30);
 
 /// How often leftovers are looked for that are not our children yet.
 const LEFTOVERS: Duration = Duration::from_millis(5);
@@ -112,10 +116,18 @@ struct Supervisor {
     program: Option<i32>,
     /// Checkpoints that were killed and not reaped yet.
     dying: HashSet<i32>,
+    /// Keepers that are giving a program's memory back.
+    releasing: HashSet<i32>,
     /// The checkpoint that was woken and has not answered.
     waking: Option<Woken>,
+    /// When to have a spare made for this checkpoint.
+    spare_due: Option<(Time, i32)>,
+    /// Paths for the next letter, from a resume that failed.
+    unsent: Vec<Vec<u8>>,
     /// Where leftovers of the last run are counted from, while they are cleared away.
     clearing: Option<Option<processes::Started>>,
+    /// File events that have been read and not been judged.
+    touched: HashMap<PathId, Touch>,
     /// Paths that changed and have not been acted on.
     changed: HashSet<PathId>,
     /// Paths that look as if somebody were in the middle of saving them.
@@ -143,7 +155,10 @@ struct Supervisor {
 
 /// A checkpoint on its way to being the program.
 struct Woken {
+    /// The process woken: the checkpoint itself, or its spare.
     pid: i32,
+    /// The checkpoint's process.
+    mold: i32,
     index: Index,
     name: Vec<u8>,
     /// When in the run it was taken.
@@ -197,8 +212,12 @@ impl Supervisor {
             began: Instant::now(),
             program: Some(program.as_raw()),
             dying: HashSet::new(),
+            releasing: HashSet::new(),
             waking: None,
+            spare_due: None,
+            unsent: Vec::new(),
             clearing: None,
+            touched: HashMap::new(),
             changed: HashSet::new(),
             held: HashMap::new(),
             rechecks: Vec::new(),
@@ -238,12 +257,10 @@ impl Supervisor {
         while let Some(signal) = signals::read_signal(self.signals.as_fd()) {
             received.push(signal);
         }
-        let touched = self.watcher.read();
+        self.touched = self.watcher.read();
         let ended = reap();
         self.take_records();
-        for (path, touch) in touched {
-            self.judge(path, touch);
-        }
+        self.judge_touched();
         for signal in received {
             self.signalled(signal);
         }
@@ -282,6 +299,7 @@ impl Supervisor {
             .flatten()
             .chain(self.held.values().copied())
             .chain(self.rechecks.iter().map(|(at, _)| *at))
+            .chain(self.spare_due.map(|(at, _)| at))
             .min();
         let timeout = match deadline {
             // Rounded up: waking a moment early would only mean waking twice.
@@ -334,8 +352,17 @@ impl Supervisor {
 
     /// Takes every record off the board; adds the new dependencies to `opened`.
     fn drain(&mut self, opened: &mut Vec<PathId>) {
-        while let Some(bytes) = self.board.pop() {
-            match Record::decode(&bytes) {
+        while let Some(bytes) = self.board.peek() {
+            let record = Record::decode(&bytes);
+            if let Some(Record::Wrote { .. }) = record {
+                // The program waits until this is taken out: what has happened to
+                // files by now is not what it is about to do.
+                self.judge_touched();
+                self.touched = self.watcher.read();
+                self.judge_touched();
+            }
+            self.board.pop();
+            match record {
                 Some(Record::Running { pid, settings }) => {
                     // A checkpoint that could not clone itself went on instead.
                     self.timeline.remove(pid);
@@ -396,6 +423,12 @@ impl Supervisor {
     }
 
     // ---- what happens to files ---------------------------------------------
+
+    fn judge_touched(&mut self) {
+        for (path, touch) in std::mem::take(&mut self.touched) {
+            self.judge(path, touch);
+        }
+    }
 
     /// Decides whether a touched path has changed.
     fn judge(&mut self, path: PathId, touch: Touch) {
@@ -478,6 +511,9 @@ impl Supervisor {
                 known.content = None;
             }
         }
+        if self.spare_due.is_some_and(|(at, _)| now >= at) && !self.machine.is_waking() {
+            self.have_spare();
+        }
         if now >= self.next_poll {
             let every = match self.settings.poll {
                 0 => POLL,
@@ -533,7 +569,9 @@ impl Supervisor {
 
     fn child_ended(&mut self, pid: i32, status: i32) {
         self.dying.remove(&pid);
+        self.releasing.remove(&pid);
         self.timeline.remove(pid);
+        let _ = self.board.spare.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
         if self.machine.is_waking() && pid == self.board.program.load(Ordering::SeqCst) {
             // It was put back, and ended before it could say so.
             self.program = Some(pid);
@@ -543,19 +581,34 @@ impl Supervisor {
             self.program = None;
             self.run_took = Some(self.run_began.elapsed());
             self.end_unannounced();
+            self.end_keeper();
+            // It has closed its files, and will cause no more events.
+            self.touched = self.watcher.read();
+            self.judge_touched();
+            self.own.clear();
             self.emit("exit", |event| event.plain("status", status));
+            self.have_spare();
             self.feed(Event::Ended(status));
         } else if self.waking.as_ref().is_some_and(|woken| woken.pid == pid)
             && self.board.program.load(Ordering::SeqCst) == 0
         {
-            self.waking = None;
-            self.feed(Event::WakeFailed);
+            self.wake_failed();
         }
+    }
+
+    /// The process to be woken has ended: try the next best.
+    fn wake_failed(&mut self) {
+        let Some(woken) = self.waking.take() else { return };
+        let best = self.timeline.checkpoints().iter().rfind(|known| known.index <= woken.index);
+        self.wanted = Some(best.map_or(Target::Start, |known| Target::Checkpoint(known.index)));
+        self.unsent = woken.changed;
+        self.feed(Event::WakeFailed);
     }
 
     /// The woken checkpoint has put the program back.
     fn resumed(&mut self) {
         if let Some(woken) = self.waking.take() {
+            self.spare_due = Some((self.now() + SPARE, woken.mold));
             self.run_began = Instant::now() - woken.at;
             self.run_took = None;
             let (count, program) = (self.resumes, self.program.unwrap_or(0));
@@ -586,7 +639,75 @@ impl Supervisor {
         }
     }
 
+    /// Has a spare made for the checkpoint that the next edit is likely to need:
+    /// the one resumed last, or the newest.
+    fn have_spare(&mut self) {
+        let owner = self.board.spare_of.load(Ordering::SeqCst);
+        let spare = self.board.spare.load(Ordering::SeqCst);
+        let newest = self.timeline.checkpoints().last().map_or(0, |known| known.pid);
+        let wanted = match self.spare_due.take() {
+            Some((_, resumed)) => resumed,
+            None if owner != 0 => owner,
+            None => newest,
+        };
+        let known = self.timeline.checkpoints().iter().any(|known| known.pid == wanted);
+        if !known || wanted == owner && spare > 0 {
+            return;
+        }
+        if owner != 0 && spare == 0 {
+            // One is being made. Whoever it is for, it must be known first.
+            self.spare_due = Some((self.now() + SPARE, wanted));
+            return;
+        }
+        self.end_spare();
+        self.board.spare_of.store(wanted, Ordering::SeqCst);
+        self.rouse(wanted, ORDER_SPARE);
+    }
+
+    /// The spare of a checkpoint, if there is one.
+    fn spare(&self, checkpoint: i32) -> Option<i32> {
+        let spare = self.board.spare.load(Ordering::SeqCst);
+        let is_its = self.board.spare_of.load(Ordering::SeqCst) == checkpoint;
+        (is_its && spare > 0).then_some(spare)
+    }
+
+    fn end_spare(&mut self) {
+        // One that is still being made sees this, and ends by itself.
+        self.board.spare_of.store(0, Ordering::SeqCst);
+        let spare = self.board.spare.swap(0, Ordering::SeqCst);
+        if spare > 0 {
+            self.dying.insert(spare);
+            send(spare, libc::SIGKILL);
+        }
+    }
+
+    /// Wakes a parked process. False when it is gone.
+    fn rouse(&self, pid: i32, order: u32) -> bool {
+        self.board.order.store(order, Ordering::SeqCst);
+        let overtaken = self.board.wake.swap(pid, Ordering::SeqCst);
+        if overtaken != 0 && order == ORDER_RESUME {
+            // It has not read its order, which was to make a spare, and never will.
+            self.board.spare_of.store(0, Ordering::SeqCst);
+        }
+        // In case somebody has stopped the whole process group.
+        send(pid, libc::SIGCONT);
+        signals::send(Pid::from_raw(pid), WAKE as i32).is_ok()
+    }
+
+    /// Has the program's memory given back, now that its files are closed. Nobody
+    /// waits for that.
+    fn end_keeper(&mut self) {
+        let keeper = self.board.keeper.swap(0, Ordering::SeqCst);
+        if keeper > 0 {
+            self.releasing.insert(keeper);
+            send(keeper, libc::SIGKILL);
+        }
+    }
+
     fn end_checkpoint(&mut self, pid: i32) {
+        if self.board.spare_of.load(Ordering::SeqCst) == pid {
+            self.end_spare();
+        }
         if let Some(ended) = self.timeline.remove(pid) {
             self.emit("drop", |event| event.plain("checkpoint", ended.index));
         }
@@ -611,6 +732,9 @@ impl Supervisor {
     fn others(&self) -> Vec<i32> {
         let mut known: HashSet<i32> = self.dying.clone();
         known.extend(self.timeline.checkpoints().iter().map(|known| known.pid));
+        known.insert(self.board.spare.load(Ordering::SeqCst));
+        known.insert(self.board.keeper.load(Ordering::SeqCst));
+        known.extend(&self.releasing);
         processes::descendants(&known)
     }
 
@@ -739,35 +863,37 @@ impl Supervisor {
                 report::info(&[b"file '", cause, b"' changed, resuming from it.."]);
             }
             Some(cause) => {
-                report::info(&[b"file '", cause, b"' changed, resuming from '", from, b"'.."]);
+                report::info(&[b"file '", cause, b"' changed, resuming from '", &from, b"'.."]);
             }
-            None => report::info(&[b"resuming from '", from, b"'.."]),
+            None => report::info(&[b"resuming from '", &from, b"'.."]),
         }
         self.resumes += 1;
+        let changed = [std::mem::take(&mut self.unsent), changed].concat();
         let letter = Letter { count: self.resumes, changed };
         self.board.post(&letter.encode(MAIL_BYTES));
-        let pid = checkpoint.pid;
-        self.board.program.store(0, Ordering::SeqCst);
-        self.board.wake.store(pid, Ordering::SeqCst);
+        let mold = checkpoint.pid;
+        // A spare need not be cloned first.
+        let pid = self.spare(mold).unwrap_or(mold);
         self.waking = Some(Woken {
             pid,
+            mold,
             index,
             name: from.to_vec(),
             at: Duration::from_micros(checkpoint.at),
             changed: letter.changed,
             since,
         });
-        // In case somebody has stopped the whole process group.
-        send(pid, libc::SIGCONT);
-        if signals::send(Pid::from_raw(pid), WAKE as i32).is_ok() {
-            return self.timeline.rewind(index);
+        if pid != mold {
+            self.board.spare.store(0, Ordering::SeqCst);
+            self.board.spare_of.store(0, Ordering::SeqCst);
         }
-        // Killed and not reaped: what depended on it resumes from the one before.
-        self.timeline.remove(pid);
-        self.waking = None;
-        let before = self.timeline.checkpoints().iter().rfind(|known| known.index < index);
-        self.wanted = Some(before.map_or(Target::Start, |known| Target::Checkpoint(known.index)));
-        self.feed(Event::WakeFailed);
+        self.board.program.store(0, Ordering::SeqCst);
+        if self.rouse(pid, ORDER_RESUME) {
+            self.timeline.rewind(index);
+        } else {
+            self.timeline.remove(pid);
+            self.wake_failed();
+        }
     }
 
     fn restart(&mut self, cause: Option<Vec<u8>>, changed: &[Vec<u8>]) {
@@ -846,19 +972,29 @@ impl Supervisor {
     fn find(&self, what: &[u8]) -> Result<Target, String> {
         let checkpoints = self.timeline.checkpoints();
         let number = std::str::from_utf8(what).ok().and_then(|text| text.parse::<Index>().ok());
-        if let Some(index) = number {
-            return match self.timeline.checkpoint(index) {
-                Some(_) => Ok(Target::Checkpoint(index)),
-                None => Err(format!("there is no checkpoint {index} any more")),
-            };
+        if let Some(index) = number.filter(|index| self.timeline.checkpoint(*index).is_some()) {
+            return Ok(Target::Checkpoint(index));
         }
         if let Some(known) = checkpoints.iter().rfind(|known| known.name == what) {
             return Ok(Target::Checkpoint(known.index));
         }
         let file = self.watcher.find(what);
-        file.and_then(|path| self.timeline.target([path])).map(|(target, _)| target).ok_or_else(
-            || format!("no checkpoint, label or watched file is called '{}'", what.escape_ascii()),
-        )
+        if let Some((target, _)) = file.and_then(|path| self.timeline.target([path])) {
+            return Ok(target);
+        }
+        Err(match (number, checkpoints.last()) {
+            (Some(index), Some(last)) if index < last.index => {
+                format!("checkpoint {index} is gone")
+            }
+            (Some(index), Some(last)) => {
+                format!("there is no checkpoint {index}, the last is {}", last.index)
+            }
+            (Some(_), None) => "there is no checkpoint".into(),
+            (None, _) => {
+                let what = String::from_utf8_lossy(what);
+                format!("no checkpoint, label or watched file is called '{what}'")
+            }
+        })
     }
 
     fn status(&self, files: bool) -> Status {
@@ -879,7 +1015,7 @@ impl Supervisor {
             status.checkpoints.push(CheckpointStatus {
                 index: known.index,
                 pid: known.pid,
-                name: known.title().to_vec(),
+                name: known.title().into_owned(),
                 explicit: known.worth.explicit,
                 at: known.at,
                 resumed: known.resumed,

@@ -37,6 +37,14 @@ pub fn started(pid: i32) -> Option<Started> {
     stat(pid).map(|found| Started(found.started, pid))
 }
 
+/// The memory of a process in bytes, what it shares divided by those it shares
+/// it with (PSS).
+pub fn memory(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let amount = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    Some(amount.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
 /// Whether a process is stopped by job control.
 pub fn is_stopped(pid: i32) -> bool {
     stat(pid).is_some_and(|found| found.state == b'T')

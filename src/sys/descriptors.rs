@@ -2,9 +2,10 @@
 
 use super::cerr;
 use nix::errno::Errno;
+use nix::sys::stat::Mode;
 use std::ffi::CString;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Facts about an open descriptor.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,10 @@ pub struct Facts {
     pub identity: (u64, u64),
     /// The file type bits of the mode (`S_IFREG`, `S_IFIFO`, …; 0: anonymous).
     pub kind: u32,
+    /// The permission bits of the mode.
+    pub permissions: u32,
+    /// How many names it has.
+    pub names: u64,
     /// Size in bytes, for a regular file.
     pub size: i64,
     /// The status flags and the access mode.
@@ -41,6 +46,10 @@ pub fn facts(descriptor: RawFd) -> nix::Result<Facts> {
     Ok(Facts {
         identity: (found.st_dev, found.st_ino),
         kind: found.st_mode & libc::S_IFMT,
+        permissions: found.st_mode & 0o7777,
+        // The type differs between architectures.
+        #[allow(clippy::useless_conversion)]
+        names: found.st_nlink.into(),
         size: found.st_size,
         flags,
         close_on_exec: own & libc::FD_CLOEXEC != 0,
@@ -82,22 +91,72 @@ pub fn truncate(descriptor: RawFd, size: i64) -> nix::Result<()> {
 /// `ENOENT`, `EACCES` when the file cannot be opened again.
 pub fn make_private(descriptor: RawFd, facts: &Facts) -> nix::Result<()> {
     let path = CString::new(format!("/proc/self/fd/{descriptor}")).map_err(|_| Errno::EINVAL)?;
-    let created_by = libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOCTTY;
-    let flags = (facts.flags & !created_by) | libc::O_CLOEXEC;
-    // SAFETY: a valid path; the new descriptor is closed below.
-    let reopened = cerr(unsafe { libc::open(path.as_ptr(), flags) })?;
-    let own = if facts.close_on_exec { libc::O_CLOEXEC } else { 0 };
-    // SAFETY: replaces a descriptor that is open by one for the same file;
-    // `reopened` is ours to close.
-    unsafe {
-        let result = cerr(libc::dup3(reopened, descriptor, own)).map(drop);
-        libc::close(reopened);
-        result
-    }
+    // SAFETY: a valid path; the new descriptor is closed by `replace`.
+    let opened = cerr(unsafe { libc::open(path.as_ptr(), reopening(facts) | libc::O_CLOEXEC) })?;
+    // SAFETY: nobody else knows of it.
+    replace(descriptor, unsafe { OwnedFd::from_raw_fd(opened) }.as_fd(), facts.close_on_exec)
 }
 
-/// Whether a socket is listening for connections.
-pub fn is_listening(descriptor: RawFd) -> bool {
+/// The flags to open a file with again: those that outlast an opening.
+pub fn reopening(facts: &Facts) -> i32 {
+    facts.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOCTTY)
+}
+
+/// Makes `descriptor` a duplicate of `source`.
+///
+/// # Errors
+/// `EBADF` when it is out of range.
+pub fn replace(descriptor: RawFd, source: BorrowedFd, close_on_exec: bool) -> nix::Result<()> {
+    let flags = if close_on_exec { libc::O_CLOEXEC } else { 0 };
+    // SAFETY: plain numbers. The caller owns whatever `descriptor` was, or borrows
+    // it from a program that goes on to use it as what it was.
+    cerr(unsafe { libc::dup3(source.as_raw_fd(), descriptor, flags) }).map(drop)
+}
+
+/// As [`replace`], where both are the program's.
+///
+/// # Errors
+/// `EBADF` when `source` is not open.
+pub fn unite(descriptor: RawFd, source: RawFd, close_on_exec: bool) -> nix::Result<()> {
+    // SAFETY: a descriptor of the program's, which does not run now.
+    replace(descriptor, unsafe { BorrowedFd::borrow_raw(source) }, close_on_exec)
+}
+
+/// Whether two descriptors of one file share their position, as duplicates do.
+///
+/// Found by a flag that means nothing for files but is shared like the position.
+/// (`kcmp` tells, too, but many containers forbid it.)
+pub fn are_duplicates(one: RawFd, other: RawFd) -> bool {
+    // SAFETY: these commands take no pointer.
+    let flags = |descriptor: RawFd| unsafe { libc::fcntl(descriptor, libc::F_GETFL) };
+    // SAFETY: as above.
+    let set = |flags: i32| unsafe { libc::fcntl(one, libc::F_SETFL, flags) };
+    let (first, second) = (flags(one), flags(other));
+    if first == -1 || set(first ^ libc::O_NONBLOCK) == -1 {
+        return false;
+    }
+    let shared = flags(other) != second;
+    set(first);
+    shared
+}
+
+/// The lowest number that no descriptor has, which the next to be opened will get.
+///
+/// # Errors
+/// `EMFILE` when there is none.
+pub fn lowest_free() -> nix::Result<RawFd> {
+    nix::fcntl::open("/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, Mode::empty())
+        .map(|descriptor| descriptor.as_raw_fd())
+}
+
+/// Whether a socket is, or is to become, one end of a connection: a stream that
+/// does not listen. (Datagrams are whole by themselves.)
+pub fn is_connection(descriptor: RawFd) -> bool {
+    matches!(option(descriptor, libc::SO_TYPE), Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET))
+        && option(descriptor, libc::SO_ACCEPTCONN) == Some(0)
+}
+
+fn option(descriptor: RawFd, name: libc::c_int) -> Option<libc::c_int> {
     let mut value: libc::c_int = 0;
     let mut length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the kernel writes one int.
@@ -105,26 +164,28 @@ pub fn is_listening(descriptor: RawFd) -> bool {
         libc::getsockopt(
             descriptor,
             libc::SOL_SOCKET,
-            libc::SO_ACCEPTCONN,
+            name,
             (&raw mut value).cast(),
             &raw mut length,
         )
     };
-    result == 0 && value != 0
-}
-
-/// Whether a socket has a peer: a connection somebody at the other end relies on.
-pub fn is_connected(descriptor: RawFd) -> bool {
-    let mut address = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes.
-    unsafe { libc::getpeername(descriptor, address.as_mut_ptr().cast(), &raw mut length) == 0 }
+    (result == 0).then_some(value)
 }
 
 /// Whether a descriptor is a terminal.
 pub fn is_terminal(descriptor: RawFd) -> bool {
     // SAFETY: takes a plain number.
     unsafe { libc::isatty(descriptor) == 1 }
+}
+
+/// How many columns a terminal has; `None` where that is not known.
+pub fn width(descriptor: RawFd) -> Option<u16> {
+    let mut size = MaybeUninit::<libc::winsize>::zeroed();
+    // SAFETY: the kernel writes one winsize structure.
+    cerr(unsafe { libc::ioctl(descriptor, libc::TIOCGWINSZ, size.as_mut_ptr()) }).ok()?;
+    // SAFETY: zeroed bytes are a valid winsize.
+    let size = unsafe { size.assume_init() };
+    (size.ws_col > 0).then_some(size.ws_col)
 }
 
 /// A second descriptor for the same open file, closed on exec.

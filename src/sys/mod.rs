@@ -8,6 +8,7 @@
 
 pub mod clone;
 pub mod descriptors;
+pub mod keeper;
 #[cfg(any(
     feature = "lua51",
     feature = "lua52",

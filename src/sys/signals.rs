@@ -34,6 +34,16 @@ pub fn wait_for(signal: Signal) {
     while set.wait().is_err() {}
 }
 
+/// Drops the signals that have come while all were blocked.
+pub fn discard_pending() {
+    let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: takes a pending signal, if there is one; no information is asked for.
+    let take = || unsafe {
+        libc::sigtimedwait(SigSet::all().as_ref(), std::ptr::null_mut(), &raw const none)
+    };
+    while take() > 0 {}
+}
+
 /// Sets the disposition of a signal.
 ///
 /// # Errors
