@@ -46,6 +46,32 @@ local forkmon = {
 ---@field checkpoint? string label of the checkpoint, if it has one
 ---@field count integer how many resumes there have been
 
+---@class forkmon.Status
+---@field pid integer the process that the shell started
+---@field version string
+---@field directory string
+---@field command string
+---@field state 'running'|'waiting'|'resuming'|'ending'
+---@field program? integer the process of the program, while there is one
+---@field elapsed number seconds that the present run has taken
+---@field resumes integer
+---@field files integer how many are watched
+---@field polled integer how many of them are polled
+---@field memory? integer bytes that all processes of the session hold
+---@field restart_files string[] files for which only a restart will do
+---@field checkpoints forkmon.Checkpoint[]
+
+---@class forkmon.Checkpoint
+---@field number integer
+---@field pid integer
+---@field name string the file that it was taken for, or its label
+---@field explicit boolean the program asked for it
+---@field at number when in the run it was taken, in seconds: what a resume from it saves
+---@field resumed integer how often it was
+---@field memory? integer bytes, what it shares counted in parts
+---@field count integer how many files resume from it
+---@field files string[] these files
+
 local core ---@type table|nil the native core, once it was needed
 local settings ---@type table|nil
 local remove_hooks ---@type fun()|nil there while forkmon is enabled
@@ -83,12 +109,18 @@ local report = {
     end
   end,
 
-  write = function(path)
-    core.wrote(core.absolute(path))
+  write = function(path, empties)
+    path = core.absolute(path)
+    core.wrote(path, 'make')
+    if empties then core.empties(path) end
   end,
 
-  act = function()
-    core.effect()
+  change = function(path, moves)
+    return core.wrote(core.absolute(path), moves and 'move' or 'update')
+  end,
+
+  act = function(from_now_on)
+    core.effect(from_now_on)
   end,
 }
 
@@ -227,6 +259,14 @@ function forkmon.watch(path)
   if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
   core.watch(core.absolute(path))
   return true
+end
+
+--- What the session is and which checkpoints it has, as `forkmon status --json` prints it.
+---@return forkmon.Status|nil status
+---@return string|nil message
+function forkmon.status()
+  if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
+  return core.ask(core.supervisor(), 'status')
 end
 
 --- Has `callback` called in every resumed process, before the program goes on. What it reads belongs to the checkpoint

@@ -5,6 +5,10 @@ local seen, globals, remove
 local report = {
   read = function(path) seen[#seen + 1] = 'read ' .. path end,
   write = function(path) seen[#seen + 1] = 'write ' .. path end,
+  change = function(path, moves)
+    seen[#seen + 1] = (moves and 'move ' or 'update ') .. path
+    return true
+  end,
   look_up = function(paths) seen[#seen + 1] = 'look up ' .. table.concat(paths, ' ') end,
   act = function() seen[#seen + 1] = 'act' end,
 }
@@ -43,7 +47,7 @@ describe('the hook of', function()
     { 'loadfile', { 12 }, 'read 12' },
     { 'io.open', { 'f' }, 'read f' },
     { 'io.open', { 'f', 'rb' }, 'read f' },
-    { 'io.open', { 'f', 'r+b' }, 'read f', 'write f' },
+    { 'io.open', { 'f', 'r+b' }, 'read f', 'update f' },
     { 'io.open', { 'f', 'w' }, 'write f' },
     { 'io.open', { 'f', 'a+' }, 'write f' },
     { 'io.open', { 'f', 'q' } },
@@ -59,8 +63,8 @@ describe('the hook of', function()
     { 'io.popen', { 'ls' }, 'act' },
     { 'os.execute', { 'ls' }, 'act' },
     { 'os.tmpname', {}, 'act' },
-    { 'os.remove', { 'f' }, 'write f', 'act' },
-    { 'os.rename', { 'f', 'g' }, 'write f', 'write g', 'act' },
+    { 'os.remove', { 'f' }, 'move f', 'act' },
+    { 'os.rename', { 'f', 'g' }, 'move f', 'write g', 'act' },
     { 'package.loadlib', { './x.so', '*' }, 'read ./x.so' },
     { 'package.loadlib', { 'libc.so.6', '*' } },
     { 'package.searchpath', { 'a.b', 'x/?;y/?' }, 'look up x/a/b y/a/b' },

@@ -1,7 +1,7 @@
 //! `forkmon.core` for Lua: arguments in, bytes exact, nothing else.
 
 use crate::control::{Reply, Request, Status};
-use crate::program::{Candidate, Program, Resume, Start};
+use crate::program::{Candidate, Change, Program, Resume, Start};
 use crate::settings::Settings;
 use crate::supervisor::events::Sink;
 use crate::supervisor::processes::memory;
@@ -92,8 +92,14 @@ fn module(lua: &Lua) -> Result<Table> {
     )?;
     add(
         "wrote",
-        lua.create_function(|_, (path, create): (LuaString, bool)| {
-            Ok(with(|program| program.wrote(&path.as_bytes(), create)))
+        lua.create_function(|_, (path, how): (LuaString, String)| {
+            let change = match &how[..] {
+                "make" => Change::Make,
+                "update" => Change::Update,
+                "move" => Change::Move,
+                _ => return Err(Error::runtime(format!("wrote: unknown change '{how}'"))),
+            };
+            Ok(with(|program| program.wrote(&path.as_bytes(), change)))
         }),
     )?;
     add(
@@ -105,15 +111,15 @@ fn module(lua: &Lua) -> Result<Table> {
     )?;
     add(
         "effect",
-        lua.create_function(|_, ()| {
-            with(Program::effect);
+        lua.create_function(|_, from_now_on: bool| {
+            with(|program| program.effect(from_now_on));
             Ok(())
         }),
     )?;
     add(
         "hook",
-        lua.create_function(|lua, (original, before): (Function, Function)| {
-            crate::sys::lua::hook(lua, original, before)
+        lua.create_function(|lua, (original, before, only): (Function, Function, Value)| {
+            crate::sys::lua::hook(lua, original, before, only)
         }),
     )?;
     add(
@@ -273,7 +279,7 @@ fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
         exact: options.get("exact")?,
     };
     let started = Program::start(start, |board, program, settings, mask| {
-        supervisor::run(board, program, settings, &origin, mask);
+        supervisor::run(board, program, settings, &origin, &|path| fault(lua, path), mask);
     });
     match started {
         Ok((program, resume)) => {
@@ -285,6 +291,21 @@ fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
             Ok(MultiValue::from_vec(vec![Value::Boolean(true), resume]))
         }
         Err(error) => failed(lua, &error.to_string()),
+    }
+}
+
+/// Why the interpreter cannot load a file, in its own words; `None` for what it
+/// can, and for what is no Lua at all.
+fn fault(lua: &Lua, path: &[u8]) -> Option<Vec<u8>> {
+    if path.ends_with(b".so") {
+        return None;
+    }
+    let load: Function = lua.globals().get("loadfile").ok()?;
+    let (chunk, message): (Value, Option<LuaString>) =
+        load.call(lua.create_string(path).ok()?).ok()?;
+    match chunk {
+        Value::Nil => message.map(|message| message.as_bytes().to_vec()),
+        _ => None,
     }
 }
 

@@ -118,6 +118,12 @@ impl Descriptors {
         })
     }
 
+    /// Whether nothing of the program's own is open: a parked copy then keeps no
+    /// port, lock or file from whoever comes next.
+    pub fn is_bare(&self, outside: &Outside) -> bool {
+        self.0.iter().all(|open| outside.0.contains(&open.facts.identity))
+    }
+
     /// In a clone that is about to park: lets go of the connections that a resumed
     /// program will open anew, so that their peers see them end when the running
     /// one ends them. The resumed program finds them ended.

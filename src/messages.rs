@@ -43,6 +43,8 @@ pub enum Record {
         at: u64,
         /// Why it is worth keeping.
         worth: Worth,
+        /// It keeps nothing open that a later run could want.
+        bare: bool,
     },
     /// The program depends on a path.
     Dependency {
@@ -83,12 +85,12 @@ impl Record {
                 out.extend(pid.to_le_bytes());
                 settings.encode(&mut out);
             }
-            Record::Checkpoint { index, pid, name, at, worth } => {
+            Record::Checkpoint { index, pid, name, at, worth, bare } => {
                 out.push(CHECKPOINT);
                 out.extend(index.to_le_bytes());
                 out.extend(pid.to_le_bytes());
                 out.extend(at.to_le_bytes());
-                out.extend([worth.explicit, worth.hot, worth.separated].map(u8::from));
+                out.extend([worth.explicit, worth.hot, worth.separated, *bare].map(u8::from));
                 out.extend(name);
             }
             Record::Dependency { checkpoint, path, stamp, content } => {
@@ -143,6 +145,7 @@ impl Record {
                     hot: input.u8()? != 0,
                     separated: input.u8()? != 0,
                 },
+                bare: input.u8()? != 0,
                 name: input.rest(),
             },
             DEPENDENCY => {
@@ -300,13 +303,14 @@ mod tests {
         prop_oneof![
             (any::<i32>(), settings())
                 .prop_map(|(pid, settings)| Record::Running { pid, settings }),
-            (any::<Index>(), any::<i32>(), path(), any::<u64>(), any::<[bool; 3]>()).prop_map(
-                |(index, pid, name, at, [explicit, hot, separated])| Record::Checkpoint {
+            (any::<Index>(), any::<i32>(), path(), any::<u64>(), any::<[bool; 4]>()).prop_map(
+                |(index, pid, name, at, [explicit, hot, separated, bare])| Record::Checkpoint {
                     index,
                     pid,
                     name,
                     at,
                     worth: Worth { explicit, hot, separated },
+                    bare,
                 }
             ),
             (any::<Option<Index>>(), path(), stamp(), any::<Option<u64>>()).prop_map(

@@ -111,6 +111,8 @@ pub struct Program {
     reopens: bool,
     /// Something observable happened since the last checkpoint.
     effect: bool,
+    /// And may do so without our seeing it.
+    effects_unseen: bool,
     disabled: bool,
     warned_threads: bool,
     warned_clone: bool,
@@ -127,6 +129,17 @@ pub struct Candidate {
     pub stamp: Stamp,
     /// The filter takes it.
     pub watched: bool,
+}
+
+/// What the program is about to do to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Write it; it need not be there.
+    Make,
+    /// Write to it where it is.
+    Update,
+    /// Remove it or give it another name.
+    Move,
 }
 
 /// Why a checkpoint was not taken.
@@ -253,6 +266,7 @@ impl Program {
             emptied: Emptied::new(),
             reopens: false,
             effect: false,
+            effects_unseen: false,
             disabled: false,
             warned_threads: false,
             warned_clone: false,
@@ -358,15 +372,14 @@ impl Program {
         }
     }
 
-    /// The program is about to change `path` itself, or, with `create`, to make
-    /// it, which shall not count as an edit. Waits until the supervisor knows,
-    /// where it watches the path: it must not see the change first. False when
-    /// the program is going to fail.
-    pub fn wrote(&mut self, path: &[u8], create: bool) -> bool {
+    /// The program is about to change `path` itself, which shall not count as an
+    /// edit. Waits until the supervisor knows, where it watches the path: it
+    /// must not see the change first. False when the program is going to fail.
+    pub fn wrote(&mut self, path: &[u8], change: Change) -> bool {
         if !self.is_active() {
             return true;
         }
-        if !may_change(path, create) {
+        if !can_succeed(path, change) {
             return false;
         }
         if !self.seen.contains(path) {
@@ -394,8 +407,10 @@ impl Program {
     }
 
     /// Something happened that others can see and no counter shows.
-    pub fn effect(&mut self) {
+    /// `from_now_on`: and may happen again at any time.
+    pub fn effect(&mut self, from_now_on: bool) {
         self.effect = true;
+        self.effects_unseen |= from_now_on;
     }
 
     /// Takes a checkpoint before `path` is opened, or lets it join the last one.
@@ -412,7 +427,9 @@ impl Program {
     }
 
     fn has_effect(&self) -> bool {
-        self.effect || self.footprint.is_none_or(|before| !Footprint::now().is_same_as(&before))
+        self.effect
+            || self.effects_unseen
+            || self.footprint.is_none_or(|before| !Footprint::now().is_same_as(&before))
     }
 
     fn is_hot(&mut self, path: &[u8], stamp: Stamp) -> bool {
@@ -466,7 +483,9 @@ impl Program {
                 self.keep(memory);
                 let at = elapsed.as_micros() as u64;
                 let name = name.to_vec();
-                self.send(&Record::Checkpoint { index, pid: pid.as_raw(), name, at, worth });
+                let bare = descriptors.is_bare(&self.outside);
+                let pid = pid.as_raw();
+                self.send(&Record::Checkpoint { index, pid, name, at, worth, bare });
                 Ok(None)
             }
             Ok(Outcome::Resumed(letter)) => {
@@ -570,18 +589,18 @@ fn has_children() -> bool {
         .is_ok_and(|children| !children.trim().is_empty())
 }
 
-/// Whether an attempt to write, remove or replace `path` can succeed, or to make
-/// it: only then there will be an event that is our own.
-fn may_change(path: &[u8], create: bool) -> bool {
+/// Whether an attempt to change `path` can succeed: only then there will be an
+/// event that is our own.
+fn can_succeed(path: &[u8], change: Change) -> bool {
     use nix::unistd::{AccessFlags, access};
     use std::os::unix::ffi::OsStrExt;
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
-    match access(path, AccessFlags::W_OK) {
-        Ok(()) => !path.is_dir(),
-        Err(Errno::ENOENT) => {
-            create && path.parent().is_some_and(|parent| access(parent, AccessFlags::W_OK).is_ok())
-        }
-        Err(_) => false,
+    let writable = |path: &std::path::Path| access(path, AccessFlags::W_OK).is_ok();
+    match (std::fs::symlink_metadata(path), change) {
+        (Ok(_), Change::Move) => path.parent().is_some_and(writable),
+        (Ok(_), Change::Make | Change::Update) => writable(path) && !path.is_dir(),
+        (Err(_), Change::Make) => path.parent().is_some_and(writable),
+        (Err(_), _) => false,
     }
 }
 

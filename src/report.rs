@@ -73,6 +73,11 @@ pub fn reset_count() {
     WRITTEN.store(0, Ordering::Relaxed);
 }
 
+/// Prints a line in the interpreter's name.
+pub fn foreign(text: &[u8]) {
+    write(&[b"lua: ", text, b"\n"].concat());
+}
+
 /// Clears the screen of a terminal and its scroll-back.
 pub fn clear_screen() {
     write(b"\x1b[H\x1b[2J\x1b[3J");

@@ -27,6 +27,8 @@ pub struct Checkpoint {
     pub at: u64,
     /// What speaks for keeping it.
     pub worth: Worth,
+    /// It keeps nothing open that a later run could want.
+    pub bare: bool,
     /// How often it was resumed.
     pub resumed: u64,
 }
@@ -216,6 +218,7 @@ mod tests {
             name: Vec::new(),
             at: u64::from(index) * 1000,
             worth: Worth::default(),
+            bare: true,
             resumed: 0,
         }
     }

@@ -1,20 +1,23 @@
---- The command `forkmon`: runs a script or a command under forkmon.
+--- The command `forkmon`: runs a script or a command under forkmon, or a subcommand.
 --
 -- It checks its flags, puts them into FORKMON_ variables and replaces itself with the program, whose interpreter finds
 -- the bootstrap in LUA_INIT. The bootstrap undoes these variables, as far as the program and its children see them:
 -- FORKMON_COMMAND lists their names, and FORKMON_SAVED_<name> holds what the user had in each.
 --
--- Exit status: 2 for a wrong command line, 127 when there is no such script or command, 1 when forkmon is not installed
--- as it should be; otherwise that of the program.
+-- The exit status is told in forkmon.help; that of the program is forkmon's only when it cannot start.
 
+local client = require 'forkmon.client'
 local forkmon = require 'forkmon'
+local help = require 'forkmon.help'
 local native = require 'forkmon.native'
 local options = require 'forkmon.options'
+local output = require 'forkmon.output'
 local search = require 'forkmon.search'
+local subcommands = require 'forkmon.subcommands'
 
 local concat, insert, sort = table.concat, table.insert, table.sort
-local find, format, gsub, match = string.find, string.format, string.gsub, string.match
-local getenv, stderr, stdout = os.getenv, io.stderr, io.stdout
+local find, format, gsub, match, sub = string.find, string.format, string.gsub, string.match, string.sub
+local getenv, stderr = os.getenv, io.stderr
 local ipairs, pairs = ipairs, pairs
 local package = package
 
@@ -22,32 +25,13 @@ local bootstrap = gsub(debug.getinfo(1, 'S').source, '^@(.*)command%.lua$', '%1b
 
 local command = {}
 
-local usage = [[
-Usage: forkmon [options] [--] SCRIPT.lua [arguments]
-       forkmon [options] [--] COMMAND [arguments]
-]]
+local actions = {}
+for _, action in ipairs(help.actions) do
+  actions[action.flag], actions[action.short] = sub(action.flag, 3), sub(action.flag, 3)
+end
 
-local introduction = [[
-
-Runs a Lua script, or a command that is a Lua program. When a file that it has
-read changes, it goes on from just before it read that file.
-
-Options:
-]]
-
-local epilogue = [[
-
-  -h, --help                print this text
-  -V, --version             print the version
-
-Each option can be set in the environment too, as in FORKMON_RESTART_DELAY=20;
---no-color is FORKMON_NO_COLORS there. With FORKMON_DISABLE=1 the program is run
-without forkmon.
-]]
-
-local actions = { ['-h'] = 'help', ['--help'] = 'help', ['-V'] = 'version', ['--version'] = 'version' }
-
-local known_flags = { ['--help'] = true, ['--version'] = true }
+local known_flags = {}
+for _, action in ipairs(help.actions) do known_flags[action.flag] = true end
 for flag in pairs(options.by_flag) do known_flags[flag] = true end
 
 --- Takes the command line apart.
@@ -147,17 +131,12 @@ local function variables(parsed, core)
   return result
 end
 
-local function fail(status, message, ...)
-  stderr:write('forkmon: ', format(message, ...), '\n')
-  return status
-end
-
 --- Becomes the program; returns only when that fails.
 local function run(parsed, core)
   local changes = {}
   if not options.truthy(getenv('FORKMON_DISABLE')) then
     local _, message = options.from_environment(getenv)
-    if message then return fail(2, '%s', message) end
+    if message then return output.fail(2, '%s', message) end
     changes = command.environment(variables(parsed, core), core.absolute(bootstrap), getenv)
   end
 
@@ -165,31 +144,33 @@ local function run(parsed, core)
   local name = program[1]
   local readable, reason = search.readable(name)
   if find(name, '%.lua$') then
-    if not readable then return fail(127, "cannot open '%s': %s", name, reason) end
+    if not readable then return output.fail(127, "cannot open '%s': %s", name, reason) end
   else
     -- The system knows best what can be executed; a readable file that cannot is a script of another name.
     local _, message = core.exec(program, changes)
-    if not readable then return fail(127, "cannot run '%s': %s", name, message) end
+    if not readable then
+      return output.fail(127, "cannot run '%s': %s%s", name, message, options.suggestion(name, subcommands.by_name))
+    end
   end
   insert(program, 1, core.exe())
   local _, message = core.exec(program, changes)
-  return fail(127, "cannot run '%s': %s", program[1], message)
+  return output.fail(127, "cannot run '%s': %s", program[1], message)
 end
 
 --- Runs the command.
 ---@param arguments string[]
 ---@return integer status
 function command.main(arguments)
+  local subcommand = subcommands.by_name[arguments[1]]
+  if subcommand then return client.run(subcommand, arguments) end
   local parsed, message = command.parse(arguments)
-  if not parsed then return fail(2, "%s; try 'forkmon --help'", message) end
+  if not parsed then return output.fail(2, "%s; try 'forkmon --help'", message) end
   if parsed.action == 'help' then
-    stdout:write(usage, introduction, options.help(), '\n', epilogue)
-    return 0
+    return output.print(help.general())
   elseif parsed.action == 'version' then
-    stdout:write(format('%s (%s)\n', forkmon._VERSION, native.LUA))
-    return 0
+    return output.print(format('%s (%s)\n', forkmon._VERSION, native.LUA))
   elseif #parsed.program == 0 then
-    stderr:write(usage)
+    stderr:write(help.usage())
     return 2
   end
   local core

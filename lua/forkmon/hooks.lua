@@ -13,15 +13,20 @@ local search = require 'forkmon.search'
 
 local getinfo = debug.getinfo
 local find, match = string.find, string.match
-local ipairs, next, pairs, rawget, rawset, tostring, type = ipairs, next, pairs, rawget, rawset, tostring, type
+local getmetatable, ipairs, next, pairs = getmetatable, ipairs, next, pairs
+local rawget, rawset, tostring, type = rawget, rawset, tostring, type
 
 local hooks = {}
 
 ---@class forkmon.Report where the hooks report to; paths are as the program gives them
 ---@field read fun(path: string) a file is about to be read
 ---@field look_up fun(paths: string[]) the first of these that exists is about to be read
----@field write fun(path: string) a file is about to be written, removed or renamed
----@field act fun() something else is about to happen that others can observe
+---@field write fun(path: string, empties: boolean?) a file is about to be written, or made; `empties`: it is
+--- opened to be written from its beginning, and read
+---@field change fun(path: string, moves: boolean): boolean a file that must be there is about to be written in
+--- place or, with `moves`, removed or renamed; false when that is going to fail
+---@field act fun(from_now_on: boolean?) something else is about to happen that others can observe, or that cannot
+--- be done again; `from_now_on`: and may at any time after
 
 --- A path as Lua's C functions take it: they take numbers too. Neither an empty string nor one with a zero byte in it
 --- names a file.
@@ -31,15 +36,24 @@ local function path_of(value)
 end
 
 --- What runs before the functions of each library.
-local function befores(report, package)
+local function befores(report, io, package)
   local function read(value)
     local path = path_of(value)
     if path then report.read(path) end
   end
 
-  local function write(value)
+  local function write(value, empties)
     local path = path_of(value)
-    if path then report.write(path) end
+    if path then report.write(path, empties) end
+  end
+
+  local function change(value, moves)
+    local path = path_of(value)
+    return path and report.change(path, moves)
+  end
+
+  local function output(value)
+    write(value)
   end
 
   local function open(value, mode)
@@ -48,22 +62,47 @@ local function befores(report, package)
     local kind = type(mode) == 'string' and match(mode, '^[rwa]')
     if not kind then return end
     if kind == 'r' then read(value) end
-    if kind ~= 'r' or find(mode, '+', 1, true) then write(value) end
+    local updates = find(mode, '+', 1, true) ~= nil
+    if kind ~= 'r' then
+      write(value, kind == 'w' and updates)
+    elseif updates then
+      change(value, false)
+    end
   end
 
   local function remove(path)
-    write(path)
+    change(path, true)
     report.act()
   end
 
   local function rename(from, to)
-    write(from)
-    write(to)
+    if change(from, true) then write(to) end
     report.act()
   end
 
   local function act()
     report.act()
+  end
+
+  -- What is read from a terminal or a pipe is gone: a run from before it would read what comes next.
+  local stdin, current_input = io.stdin, io.input
+
+  local function consume()
+    report.act()
+  end
+
+  -- The iterator consumes later, and out of sight.
+  local function consume_lines()
+    report.act(true)
+  end
+
+  local function read_input()
+    if current_input() == stdin then report.act() end
+  end
+
+  local function lines(value)
+    if value ~= nil then return read(value) end
+    if current_input() == stdin then report.act(true) end
   end
 
   local function load_library(path)
@@ -81,7 +120,7 @@ local function befores(report, package)
 
   local functions = {
     base = { dofile = read, loadfile = read },
-    io = { open = open, lines = read, input = read, output = write, popen = act },
+    io = { open = open, lines = lines, input = read, output = output, popen = act, read = read_input },
     os = { remove = remove, rename = rename, execute = act, tmpname = act },
     package = { searchpath = look_up, loadlib = load_library },
   }
@@ -96,7 +135,7 @@ local function befores(report, package)
     end,
   }
 
-  return functions, searchers
+  return functions, searchers, { read = consume, lines = consume_lines }
 end
 
 --- The slots of the three searchers that reach files. Other searchers may have been put among them, which are Lua
@@ -112,24 +151,25 @@ end
 
 --- Puts the hooks in place.
 ---@param globals table _G, or the like of it
----@param hook fun(original: function, before: function): function|nil the core's
+---@param hook fun(original: function, before: function, only: any): function|nil the core's; with `only`, what comes
+--- before sees only the calls whose first argument is that
 ---@param report forkmon.Report
 ---@return fun() remove takes the hooks away wherever nobody has replaced them since
 function hooks.install(globals, hook, report)
   local replaced = {}
 
-  local function replace(place, key, before)
+  local function replace(place, key, before, only)
     local original = rawget(place, key)
     if type(original) ~= 'function' then return end
-    local ours = hook(original, before) or function(...)
-      before(...)
+    local ours = hook(original, before, only) or function(...)
+      if only == nil or ... == only then before(...) end
       return original(...)
     end
     rawset(place, key, ours)
     replaced[#replaced + 1] = { place = place, original = original, ours = ours }
   end
 
-  local functions, befores_of_searchers = befores(report, globals.package)
+  local functions, befores_of_searchers, befores_of_stdin = befores(report, globals.io, globals.package)
   for library, names in pairs(functions) do
     local place = library == 'base' and globals or globals[library]
     for name, before in pairs(names) do replace(place, name, before) end
@@ -137,6 +177,13 @@ function hooks.install(globals, hook, report)
   local searchers = globals.package.searchers or globals.package.loaders
   for index, slot in ipairs(file_searchers(searchers)) do
     replace(searchers, slot, befores_of_searchers[index])
+  end
+
+  local stdin = globals.io.stdin
+  local methods = getmetatable(stdin)
+  methods = type(methods) == 'table' and methods.__index
+  if type(methods) == 'table' then
+    for name, before in pairs(befores_of_stdin) do replace(methods, name, before, stdin) end
   end
 
   return function()

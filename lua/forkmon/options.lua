@@ -10,9 +10,9 @@
 local filter = require 'forkmon.filter'
 
 local ipairs, pairs, tonumber, tostring, type = ipairs, pairs, tonumber, tostring, type
-local concat, floor, min = table.concat, math.floor, math.min
-local byte, format, gmatch, gsub, lower, rep, upper =
-  string.byte, string.format, string.gmatch, string.gsub, string.lower, string.rep, string.upper
+local floor, min = math.floor, math.min
+local byte, format, gmatch, gsub, lower, upper =
+  string.byte, string.format, string.gmatch, string.gsub, string.lower, string.upper
 
 local options = {}
 
@@ -180,6 +180,7 @@ for _, definition in ipairs(definitions) do
 end
 
 options.definitions = definitions
+options.signals = signals
 options.by_flag = by_flag
 
 --- Number of letters to insert, remove or replace to make one word of the other.
@@ -301,27 +302,6 @@ function options.resolve(given, present, getenv)
       .. "forkmon.enable { filter = '%.lua$' }"
   end
   return settings
-end
-
---- The lines of the help text that tell of the options.
----@return string
-function options.help()
-  local lines = {}
-  for _, definition in ipairs(definitions) do
-    local default = definition.shown or type(definition.default) == 'number' and definition.default
-    local doc = definition.doc .. (default and format(' (default %s)', default) or '')
-    local flag = definition.flag .. (definition.value and ' ' .. definition.value or '')
-    local line, indent = format('  %-25s', flag), rep(' ', 27)
-    for word in gmatch(doc, '%S+') do
-      if #line + 1 + #word > 80 then
-        lines[#lines + 1] = line
-        line = indent
-      end
-      line = line .. ' ' .. word
-    end
-    lines[#lines + 1] = line
-  end
-  return concat(lines, '\n')
 end
 
 return options

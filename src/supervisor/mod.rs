@@ -38,7 +38,7 @@ use nix::unistd::Pid;
 use restart::Command;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -87,21 +87,32 @@ pub struct Origin {
     pub events: Option<Sink>,
 }
 
+/// Says what is wrong with a Lua file, if it cannot be loaded.
+pub type Check<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
+
 /// Supervises `program` until the session ends; then this process does, too.
 ///
 /// Every signal is blocked when it is called; `mask` is what was in force before.
-pub fn run(board: Shared<Board>, program: Pid, settings: Settings, origin: &Origin, mask: Mask) {
+pub fn run(
+    board: Shared<Board>,
+    program: Pid,
+    settings: Settings,
+    origin: &Origin,
+    check: Check,
+    mask: Mask,
+) {
     // A defect must not unwind into the interpreter's frames below us. When we
     // end, everything else of the session does.
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        match Supervisor::new(board, program, settings, origin, mask) {
+        match Supervisor::new(board, program, settings, origin, check, mask) {
             Ok(mut supervisor) => supervisor.run(),
             Err(error) => report::warn(&format!("the supervisor cannot start: {error}")),
         }
     }));
 }
 
-struct Supervisor {
+struct Supervisor<'a> {
+    check: Check<'a>,
     board: Shared<Board>,
     settings: Settings,
     machine: Machine,
@@ -114,9 +125,11 @@ struct Supervisor {
     began: Instant,
     /// The running program, or the one that ran last and has not been reaped.
     program: Option<i32>,
-    /// Checkpoints that were killed and not reaped yet.
+    /// Parked processes that were killed and must be gone before a resume, as
+    /// they keep something open.
     dying: HashSet<i32>,
-    /// Keepers that are giving a program's memory back.
+    /// Processes that were killed and have nothing open: keepers that give a
+    /// program's memory back, checkpoints. Nobody waits for them.
     releasing: HashSet<i32>,
     /// The checkpoint that was woken and has not answered.
     waking: Option<Woken>,
@@ -124,6 +137,8 @@ struct Supervisor {
     spare_due: Option<(Time, i32)>,
     /// Paths for the next letter, from a resume that failed.
     unsent: Vec<Vec<u8>>,
+    /// Paths that have kept the command from being run anew.
+    unready: Vec<Vec<u8>>,
     /// Where leftovers of the last run are counted from, while they are cleared away.
     clearing: Option<Option<processes::Started>>,
     /// File events that have been read and not been judged.
@@ -168,14 +183,15 @@ struct Woken {
     since: Option<Instant>,
 }
 
-impl Supervisor {
+impl<'a> Supervisor<'a> {
     fn new(
         board: Shared<Board>,
         program: Pid,
         settings: Settings,
         origin: &Origin,
+        check: Check<'a>,
         mask: Mask,
-    ) -> nix::Result<Supervisor> {
+    ) -> nix::Result<Supervisor<'a>> {
         let command = Command::of_this_process(origin.inherited, origin.events.as_ref());
         let events = origin.events.as_ref().and_then(|sink| match Events::open(sink) {
             Ok(events) => Some(events),
@@ -200,6 +216,7 @@ impl Supervisor {
             }
         }
         Ok(Supervisor {
+            check,
             signals: SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
             watcher: Watcher::new(settings.poll > 0),
             machine: Machine::new(delays(&settings)),
@@ -216,6 +233,7 @@ impl Supervisor {
             waking: None,
             spare_due: None,
             unsent: Vec::new(),
+            unready: Vec::new(),
             clearing: None,
             touched: HashMap::new(),
             changed: HashSet::new(),
@@ -372,7 +390,7 @@ impl Supervisor {
                         self.resumed();
                     }
                 }
-                Some(Record::Checkpoint { index, pid, name, at, worth }) => {
+                Some(Record::Checkpoint { index, pid, name, at, worth, bare }) => {
                     let announced = &self.board.newest_clone;
                     let _ = announced.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
                     self.emit("checkpoint", |event| {
@@ -382,7 +400,8 @@ impl Supervisor {
                             .string("name", &name)
                             .plain("at_ms", milliseconds(Duration::from_micros(at)))
                     });
-                    self.timeline.add(Checkpoint { index, pid, name, at, worth, resumed: 0 });
+                    let resumed = 0;
+                    self.timeline.add(Checkpoint { index, pid, name, at, worth, bare, resumed });
                     let limit = self.settings.max_checkpoints as usize;
                     while let Some(excess) = self.timeline.excess(limit) {
                         self.end_checkpoint(excess);
@@ -570,8 +589,11 @@ impl Supervisor {
     fn child_ended(&mut self, pid: i32, status: i32) {
         self.dying.remove(&pid);
         self.releasing.remove(&pid);
-        self.timeline.remove(pid);
         let _ = self.board.spare.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
+        if self.board.spare_of.load(Ordering::SeqCst) == pid {
+            self.end_spare();
+        }
+        self.timeline.remove(pid);
         if self.machine.is_waking() && pid == self.board.program.load(Ordering::SeqCst) {
             // It was put back, and ended before it could say so.
             self.program = Some(pid);
@@ -634,8 +656,7 @@ impl Supervisor {
         let pid = self.board.newest_clone.swap(0, Ordering::SeqCst);
         let known = self.timeline.checkpoints().iter().any(|known| known.pid == pid);
         if pid > 0 && !known && processes::is_alive(pid) {
-            self.dying.insert(pid);
-            send(pid, libc::SIGKILL);
+            self.end_parked(pid, false);
         }
     }
 
@@ -673,11 +694,11 @@ impl Supervisor {
 
     fn end_spare(&mut self) {
         // One that is still being made sees this, and ends by itself.
-        self.board.spare_of.store(0, Ordering::SeqCst);
+        let owner = self.board.spare_of.swap(0, Ordering::SeqCst);
         let spare = self.board.spare.swap(0, Ordering::SeqCst);
         if spare > 0 {
-            self.dying.insert(spare);
-            send(spare, libc::SIGKILL);
+            let known = self.timeline.checkpoints().iter().find(|known| known.pid == owner);
+            self.end_parked(spare, known.is_some_and(|known| known.bare));
         }
     }
 
@@ -699,8 +720,7 @@ impl Supervisor {
     fn end_keeper(&mut self) {
         let keeper = self.board.keeper.swap(0, Ordering::SeqCst);
         if keeper > 0 {
-            self.releasing.insert(keeper);
-            send(keeper, libc::SIGKILL);
+            self.end_parked(keeper, true);
         }
     }
 
@@ -708,10 +728,15 @@ impl Supervisor {
         if self.board.spare_of.load(Ordering::SeqCst) == pid {
             self.end_spare();
         }
-        if let Some(ended) = self.timeline.remove(pid) {
-            self.emit("drop", |event| event.plain("checkpoint", ended.index));
-        }
-        self.dying.insert(pid);
+        let Some(ended) = self.timeline.remove(pid) else { return };
+        self.emit("drop", |event| event.plain("checkpoint", ended.index));
+        self.end_parked(pid, ended.bare);
+    }
+
+    /// Ends a parked process. One that keeps nothing open need not be waited for,
+    /// and giving its memory back may take as long as that of a program.
+    fn end_parked(&mut self, pid: i32, bare: bool) {
+        if bare { &mut self.releasing } else { &mut self.dying }.insert(pid);
         send(pid, libc::SIGKILL);
     }
 
@@ -749,7 +774,10 @@ impl Supervisor {
     }
 
     fn check_cleared(&mut self) {
-        if self.dying.is_empty() && self.leftovers().is_empty() {
+        // The next image of this process must not find children it does not know.
+        let restarts = self.target().0 == Target::Start;
+        let gone = self.dying.is_empty() && (self.releasing.is_empty() || !restarts);
+        if gone && self.leftovers().is_empty() {
             self.feed(Event::Cleared);
         }
     }
@@ -902,6 +930,28 @@ impl Supervisor {
             None => report::info(&[b"restarting.."]),
         }
         self.emit("restart", |event| event.strings("changed", changed.iter().map(Vec::as_slice)));
+        // From the new image on there is nobody to wait for the mending of what
+        // keeps it from getting as far as `enable`.
+        let waited_for = std::mem::take(&mut self.unready);
+        let candidates: Vec<Vec<u8>> = [changed, &waited_for].concat();
+        for path in &candidates {
+            let found = std::fs::metadata(std::ffi::OsStr::from_bytes(path));
+            let missing = match found.map(|found| found.len()) {
+                Err(_) => b"missing".as_slice(),
+                Ok(0) => b"empty",
+                Ok(_) => {
+                    let Some(fault) = (self.check)(path) else { continue };
+                    report::foreign(&fault);
+                    self.unready = candidates;
+                    self.feed(Event::Resumed);
+                    return self.feed(Event::Ended(1));
+                }
+            };
+            report::error(&[b"'", path, b"' is ", missing, b", waiting for changes.."]);
+            self.unready = candidates;
+            self.feed(Event::Resumed);
+            return self.feed(Event::Ended(0));
+        }
         // The next image listens for itself.
         self.server = None;
         let error = self.command.run(&self.mask);

@@ -19,7 +19,8 @@ const OVERFLOW: &[u8] = b"stack overflow";
 
 /// Runs the observer, then the original in this frame.
 ///
-/// Upvalues: `N` of the original, then the original itself, then the observer.
+/// Upvalues: `N` of the original, then the original itself, then the observer,
+/// then the only first argument it wants to hear of, or nil.
 unsafe extern "C-unwind" fn hooked<const N: c_int>(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: called by the interpreter with a valid state. The frame holds no
     // value with a destructor, so an error that unwinds or jumps over it leaks
@@ -27,7 +28,10 @@ unsafe extern "C-unwind" fn hooked<const N: c_int>(state: *mut ffi::lua_State) -
     // the arguments when the original starts.
     unsafe {
         let arguments = ffi::lua_gettop(state);
-        if ffi::lua_checkstack(state, arguments + 2) != 0 {
+        let only = ffi::lua_upvalueindex(N + 3);
+        let wanted = ffi::lua_isnil(state, only) != 0
+            || arguments > 0 && ffi::lua_rawequal(state, 1, only) != 0;
+        if wanted && ffi::lua_checkstack(state, arguments + 2) != 0 {
             ffi::lua_pushvalue(state, ffi::lua_upvalueindex(N + 2));
             for index in 1..=arguments {
                 ffi::lua_pushvalue(state, index);
@@ -64,15 +68,21 @@ unsafe fn report(state: *mut ffi::lua_State) {
 }
 
 /// A function that calls `before` with the arguments of each call and then is
-/// `original` in every respect a program can see.
+/// `original` in every respect a program can see. With `only`, calls whose first
+/// argument is another value cost next to nothing and are not reported.
 ///
 /// `None` when `original` is not a plain C function with few upvalues: a Lua
 /// function, or a C function that a library has wrapped already.
-pub fn hook(lua: &Lua, original: Function, before: Function) -> Result<Option<Function>> {
+pub fn hook(
+    lua: &Lua,
+    original: Function,
+    before: Function,
+    only: Value,
+) -> Result<Option<Function>> {
     // SAFETY: the closure leaves exactly one value above the two it was given
     // and reads only stack slots it owns; `exec_raw` runs it protected.
     let value: Value = unsafe {
-        lua.exec_raw((original, before), |state| {
+        lua.exec_raw((original, before, only), |state| {
             if ffi::lua_tocfunction(state, 1).is_none() {
                 ffi::lua_settop(state, 0);
                 ffi::lua_pushnil(state);
@@ -97,7 +107,8 @@ pub fn hook(lua: &Lua, original: Function, before: Function) -> Result<Option<Fu
             };
             ffi::lua_pushvalue(state, 1);
             ffi::lua_pushvalue(state, 2);
-            ffi::lua_pushcclosure(state, body, upvalues as c_int + 2);
+            ffi::lua_pushvalue(state, 3);
+            ffi::lua_pushcclosure(state, body, upvalues as c_int + 3);
             // Lua 5.1 and LuaJIT keep the io library's state in the environment.
             #[cfg(any(feature = "lua51", feature = "luajit"))]
             {

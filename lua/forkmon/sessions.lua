@@ -1,0 +1,91 @@
+--- The client's side of status, resume, restart and stop: which session is meant, and what to say when none is.
+
+local text = require 'forkmon.text'
+
+local find, format, sub = string.find, string.format, string.sub
+local concat = table.concat
+local ipairs, tonumber = ipairs, tonumber
+
+local sessions = {}
+
+local function line(session)
+  return text.printable(format('  %d  %s  (in %s)', session.pid, session.command, session.directory))
+end
+
+--- A message with the sessions below it, so that the user can choose one.
+local function with_list(message, list)
+  local lines = { message }
+  for _, session in ipairs(list) do lines[#lines + 1] = line(session) end
+  return concat(lines, '\n')
+end
+
+--- Reads a PID from the command line.
+---@param word string
+---@return integer|nil pid
+---@return string|nil message
+function sessions.pid(word)
+  local pid = find(word, '^[1-9]%d*$') and tonumber(word)
+  if pid and pid < 2 ^ 31 then return pid end
+  return nil, format("'%s' is no PID", text.printable(word))
+end
+
+--- What each session of this user says of itself.
+---@param core table
+---@param verb 'summary'|'status'
+---@return table[] list
+---@return string[] silent a line for each that does not answer
+function sessions.all(core, verb)
+  local list, silent = {}, {}
+  for _, pid in ipairs(core.sessions()) do
+    local session, message = core.ask(pid, verb)
+    if session then
+      list[#list + 1] = session
+    else
+      silent[#silent + 1] = format('cannot ask %d: %s', pid, message)
+    end
+  end
+  return list, silent
+end
+
+--- The session that is meant where no PID is given: the only one in this folder.
+---@param core table
+---@param usage string how the command would name another
+---@return integer|nil pid
+---@return string|nil message
+function sessions.here(core, usage)
+  local list, here, cwd = sessions.all(core, 'summary'), {}, core.getcwd()
+  for _, session in ipairs(list) do
+    if session.directory == cwd then here[#here + 1] = session end
+  end
+  if #here == 1 then return here[1].pid end
+  if #list == 0 then return nil, 'no forkmon is running' end
+  if #here == 0 then
+    return nil, with_list(format('no forkmon runs in this folder; `%s` names one of those elsewhere:', usage), list)
+  end
+  return nil, with_list(format('%d of them run in this folder; `%s` names one:', #here, usage), here)
+end
+
+--- Has a session do something.
+---@return boolean|nil done
+---@return string|nil message
+function sessions.tell(core, pid, verb, what)
+  local done, message = core.ask(pid, verb, what)
+  if done then return true end
+  return nil, format('cannot %s %d: %s', verb, pid, text.printable(message))
+end
+
+--- Has a session resume. What looks like a relative path may be a label, so it is tried as it is first.
+---@return boolean|nil done
+---@return string|nil message
+function sessions.resume(core, pid, what)
+  local done, message = sessions.tell(core, pid, 'resume', what)
+  if done or sub(what, 1, 1) == '/' then return done, message end
+  if find(what, '^%d+$') then
+    for _, running in ipairs(core.sessions()) do
+      if tonumber(what) == running then message = message .. ' (a PID goes before a checkpoint)' end
+    end
+  end
+  return sessions.tell(core, pid, 'resume', core.absolute(what)) or nil, message
+end
+
+return sessions
