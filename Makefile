@@ -8,12 +8,14 @@ LUAS = $(shell for lua in lua5.1 lua5.2 lua5.3 lua5.4 luajit; do \
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo test check-rust check-lua rocks specs clean
+.PHONY: help demo test check-rust check-lua rocks specs soak bench clean
 
 help:
 	@echo "make demo    install what is missing, build, and show the quick example"
 	@echo "make test    install what is missing, and run every check and spec on every Lua"
 	@echo "make specs   run the specs only, on the rocks that are installed (make rocks)"
+	@echo "make soak MINUTES=10 [SEED=n]   random programs and edits on every Lua in turn"
+	@echo "make bench   measure, print the tables and write them to docs/performance.md"
 	@echo "make clean   delete everything that was built"
 
 demo:
@@ -30,12 +32,13 @@ test:
 
 check-lua:
 	@echo "== luacheck"
-	luacheck --quiet lua bin/forkmon spec examples
+	luacheck --quiet lua bin/forkmon spec examples bench
 
 check-rust:
 	@echo "== format"
 	cargo fmt --check
 	cargo fmt --check --manifest-path spec/host/Cargo.toml
+	cargo fmt --check --manifest-path bench/floor/Cargo.toml
 	@echo "== cargo test"
 	cargo test --locked --quiet
 	@echo "== clippy, without and with each Lua"
@@ -45,6 +48,7 @@ check-rust:
 		cargo clippy --locked --quiet --all-targets --features $$feature -- -D warnings; \
 	done
 	cargo clippy --locked --quiet --manifest-path spec/host/Cargo.toml --target-dir target/host -- -D warnings
+	cargo clippy --locked --quiet --manifest-path bench/floor/Cargo.toml --target-dir target/floor -- -D warnings
 	@echo "== documentation"
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --document-private-items --features lua54
 
@@ -54,6 +58,16 @@ rocks:
 specs:
 	@echo "== specs"
 	@sh spec/run.sh $(LUAS)
+
+soak:
+	@lua5.3 spec/soak.lua $(MINUTES) $(SEED)
+
+# ONLY="resume compiler" measures these sections only, and writes nothing.
+bench:
+	@sh spec/setup.sh bench
+	@sh spec/install.sh lua5.4 >/dev/null
+	@cargo build --release --locked --quiet --manifest-path bench/floor/Cargo.toml --target-dir target/floor
+	@lua5.3 bench/bench.lua $(ONLY)
 
 clean:
 	rm -rf target

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Sees to it that what `make demo` or `make test` needs is there: on Debian and Ubuntu by
-# installing the packages that are missing, if it may, and otherwise by naming them.
+# Sees to it that what `make demo`, `make test` or `make bench` needs is there: on Debian and Ubuntu
+# by installing the packages that are missing, if it may, and otherwise by naming them.
 #
-#   setup.sh demo|test
+#   setup.sh demo|test|bench
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,6 +10,7 @@ demo_packages='gcc libc6-dev luarocks lua5.4 liblua5.4-dev'
 test_packages="$demo_packages
     lua5.1 lua5.2 lua5.3 luajit liblua5.1-0-dev liblua5.2-dev liblua5.3-dev libluajit-5.1-dev
     lua-busted lua-check lua-filesystem lua-ldoc lua-penlight lua-posix lua-system"
+bench_packages="$demo_packages entr lua5.3 lua-filesystem lua-posix lua-system"
 
 if [ "$(id -u)" = 0 ]; then
     as_root=
@@ -43,7 +44,8 @@ missing() {
 case ${1-} in
     demo) wanted=$demo_packages ;;
     test) wanted=$test_packages ;;
-    *) echo "usage: setup.sh demo|test" >&2; exit 2 ;;
+    bench) wanted=$bench_packages ;;
+    *) echo "usage: setup.sh demo|test|bench" >&2; exit 2 ;;
 esac
 
 if ! command -v apt-get >/dev/null; then

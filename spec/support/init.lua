@@ -156,17 +156,24 @@ function Lua:forkmon(options)
   }))
 end
 
---- Defines specs for each Lua in FORKMON_TEST_LUAS ("lua5.1 luajit"): `make test` sets it;
--- without it, for each that has a rock.
-function support.each_lua(body)
+--- The Luas in FORKMON_TEST_LUAS ("lua5.1 luajit"): `make test` sets it; without it, all that
+-- have a rock.
+function support.luas()
   local names = os.getenv 'FORKMON_TEST_LUAS'
   if not names then
     local rocks = posix.glob(root .. '/target/rocks/*') or error 'no rock installed: run `make test`'
     for i, path in ipairs(rocks) do rocks[i] = path:match '[^/]+$' end
     names = table.concat(rocks, ' ')
   end
-  for name in names:gmatch '%S+' do
-    support.describe(name, function() body(new_lua(name)) end)
+  local luas = {}
+  for name in names:gmatch '%S+' do luas[#luas + 1] = new_lua(name) end
+  return luas
+end
+
+--- Defines specs for each of the Luas.
+function support.each_lua(body)
+  for _, lua in ipairs(support.luas()) do
+    support.describe(lua.name, function() body(lua) end)
   end
 end
 

@@ -933,7 +933,9 @@ impl<'a> Supervisor<'a> {
         // From the new image on there is nobody to wait for the mending of what
         // keeps it from getting as far as `enable`.
         let waited_for = std::mem::take(&mut self.unready);
-        let candidates: Vec<Vec<u8>> = [changed, &waited_for].concat();
+        let mut candidates: Vec<Vec<u8>> = [changed, &waited_for].concat();
+        candidates.sort();
+        candidates.dedup();
         for path in &candidates {
             let found = std::fs::metadata(std::ffi::OsStr::from_bytes(path));
             let missing = match found.map(|found| found.len()) {
