@@ -11,7 +11,7 @@ use crate::watch::Stamp;
 use crate::{control, report};
 use mlua::{Error, ExternalResult, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use std::cell::RefCell;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, PathBuf};
 
@@ -33,18 +33,21 @@ const LUA: &str = "Lua 5.5";
 #[cfg(feature = "luajit")]
 const LUA: &str = "LuaJIT";
 
+/// What tells this core from others, by name: `forkmon.native` compares it.
+pub const IDENTITY: [(&CStr, &str); 3] =
+    [(c"VERSION", env!("CARGO_PKG_VERSION")), (c"LUA", LUA), (c"PLATFORM", std::env::consts::OS)];
+
 /// Runs `action` on the program, if forkmon is enabled in this process.
 fn with<T>(action: impl FnOnce(&mut Program) -> T) -> Option<T> {
     PROGRAM.with_borrow_mut(|program| program.as_mut().map(action))
 }
 
 /// The module: `require 'forkmon.core'`.
-#[mlua::lua_module(name = "forkmon_core")]
-fn module(lua: &Lua) -> Result<Table> {
+pub fn module(lua: &Lua) -> Result<Table> {
     let core = lua.create_table()?;
-    core.set("VERSION", env!("CARGO_PKG_VERSION"))?;
-    core.set("LUA", LUA)?;
-    core.set("PLATFORM", std::env::consts::OS)?;
+    for (name, value) in IDENTITY {
+        core.set(name.to_string_lossy(), value)?;
+    }
     let add = |name: &str, function: Result<Function>| core.set(name, function?);
 
     add("start", lua.create_function(start))?;
@@ -166,7 +169,10 @@ fn module(lua: &Lua) -> Result<Table> {
     add(
         "warn",
         lua.create_function(|_, text: LuaString| {
-            report::warn_bytes(&text.as_bytes());
+            let text = text.as_bytes();
+            if with(|program| program.warn(&text)).is_none() {
+                report::warn_bytes(&text);
+            }
             Ok(())
         }),
     )?;
@@ -194,7 +200,8 @@ fn ask(lua: &Lua, (pid, verb, what): (i32, String, Option<LuaString>)) -> Result
         "stop" => Request::Stop,
         _ => return Err(Error::runtime(format!("ask: unknown request '{verb}'"))),
     };
-    match control::ask(pid, &request) {
+    let own = with(|program| program.supervisor().as_raw()) == Some(pid);
+    match if own { control::ask_own(pid, &request) } else { control::ask(pid, &request) } {
         Ok(Reply::Done) if request == Request::Stop && !control::has_ended(pid) => {
             failed(lua, "it was told to stop, and has not ended yet")
         }
@@ -238,6 +245,7 @@ fn status_table(lua: &Lua, status: &Status) -> Result<Table> {
         entry.set("resumed", checkpoint.resumed)?;
         entry.set("count", checkpoint.count)?;
         entry.set("files", strings(&checkpoint.files)?)?;
+        entry.set("missing", strings(&checkpoint.missing)?)?;
         checkpoints.push(entry)?;
     }
     table.set("checkpoints", checkpoints)?;
@@ -248,7 +256,8 @@ fn status_table(lua: &Lua, status: &Status) -> Result<Table> {
 /// takes the kernel a while, so that the supervisor leaves it to who asks.
 fn add_memory(table: &Table, status: &Status) -> Result<()> {
     let checkpoints: Table = table.get("checkpoints")?;
-    let mut total = memory(status.pid).unwrap_or(0) + memory(status.program).unwrap_or(0);
+    let others = [status.pid, status.program, status.spare];
+    let mut total: u64 = others.into_iter().filter(|pid| *pid > 0).filter_map(memory).sum();
     for (number, checkpoint) in (1i64..).zip(&status.checkpoints) {
         let bytes = memory(checkpoint.pid);
         total += bytes.unwrap_or(0);
@@ -258,21 +267,22 @@ fn add_memory(table: &Table, status: &Status) -> Result<()> {
 }
 
 fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
-    let began = supervisor::restart::started_at();
+    let began = supervisor::restart::Start::of_this_process();
     let inherited: bool = options.get("inherited")?;
     let events: Option<LuaString> = options.get("events")?;
     let events = events.map(|sink| Sink::parse(&sink.as_bytes()));
     let origin = Origin { inherited, events };
+    let settings = read_settings(&options)?;
     let start = Start {
-        settings: read_settings(&options)?,
         main: options.get::<Option<LuaString>>("main")?.map(|path| path.as_bytes().to_vec()),
         before: paths(&options, "before")?
             .into_iter()
             .map(|path| {
-                let changed = Stamp::of_file(&path).is_newer_than(began);
-                (path, changed)
+                let as_read = began.as_read(&path, settings.content);
+                (path, as_read)
             })
             .collect(),
+        settings,
         watch: paths(&options, "watch")?,
         inherited,
         overhead: options.get("overhead")?,

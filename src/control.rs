@@ -20,6 +20,9 @@ const PROTOCOL: u8 = 1;
 /// How long a client waits for a supervisor that should answer at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a supervisor may take from its first moment until it listens.
+const STARTING: Duration = Duration::from_secs(1);
+
 /// The longest request: a path and a little.
 const LONGEST_REQUEST: usize = 8192;
 
@@ -69,7 +72,9 @@ pub struct Status {
     pub elapsed: u64,
     /// Resumes so far.
     pub resumes: u64,
-    /// Files watched.
+    /// A checkpoint's spare copy; 0 when there is none.
+    pub spare: i32,
+    /// Files watched, without the places where one is missing.
     pub files: u64,
     /// Files polled, as events of theirs cannot be had.
     pub polled: u64,
@@ -98,6 +103,8 @@ pub struct CheckpointStatus {
     pub count: u64,
     /// These files, where they were asked for.
     pub files: Vec<Vec<u8>>,
+    /// Places where a file was looked for and is missing, where they were asked for.
+    pub missing: Vec<Vec<u8>>,
 }
 
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -166,6 +173,7 @@ impl Reply {
                     put(&mut out, text);
                 }
                 out.extend(status.program.to_le_bytes());
+                out.extend(status.spare.to_le_bytes());
                 for number in [status.elapsed, status.resumes, status.files, status.polled] {
                     out.extend(number.to_le_bytes());
                 }
@@ -179,6 +187,7 @@ impl Reply {
                         out.extend(number.to_le_bytes());
                     }
                     put_list(&mut out, &checkpoint.files);
+                    put_list(&mut out, &checkpoint.missing);
                 }
                 put_list(&mut out, &status.restart_files);
             }
@@ -203,6 +212,7 @@ impl Reply {
                     command: input.bytes()?,
                     state: input.bytes()?,
                     program: input.u32()? as i32,
+                    spare: input.u32()? as i32,
                     elapsed: input.u64()?,
                     resumes: input.u64()?,
                     files: input.u64()?,
@@ -219,6 +229,7 @@ impl Reply {
                         resumed: input.u64()?,
                         count: input.u64()?,
                         files: input.list()?,
+                        missing: input.list()?,
                     });
                 }
                 status.restart_files = input.list()?;
@@ -406,7 +417,7 @@ pub enum AskError {
 impl std::fmt::Display for AskError {
     fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
-            AskError::NoSuchSession => out.write_str("no forkmon runs there"),
+            AskError::NoSuchSession => out.write_str("no forkmon has this PID"),
             AskError::NotOurs => out.write_str("it belongs to another user"),
             AskError::NoAnswer(error) => write!(out, "it does not answer: {error}"),
             AskError::OtherVersion => {
@@ -422,6 +433,22 @@ impl std::fmt::Display for AskError {
 /// See [`AskError`].
 pub fn ask(pid: i32, request: &Request) -> Result<Reply, AskError> {
     ask_at(&folder().join(format!("{pid}.sock")), pid, request)
+}
+
+/// The same for the program's own supervisor, which may still be about to listen.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn ask_own(pid: i32, request: &Request) -> Result<Reply, AskError> {
+    let deadline = Instant::now() + STARTING;
+    loop {
+        match ask(pid, request) {
+            Err(AskError::NoSuchSession) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            answer => return answer,
+        }
+    }
 }
 
 fn ask_at(path: &Path, pid: i32, request: &Request) -> Result<Reply, AskError> {
@@ -460,9 +487,9 @@ mod tests {
     }
 
     fn checkpoint() -> impl Strategy<Value = CheckpointStatus> {
-        let files = prop::collection::vec(text(), 0..4);
-        (any::<(u32, i32, bool, u64, u64, u64)>(), text(), files).prop_map(
-            |((index, pid, explicit, at, resumed, count), name, files)| CheckpointStatus {
+        let files = || prop::collection::vec(text(), 0..4);
+        (any::<(u32, i32, bool, u64, u64, u64)>(), text(), files(), files()).prop_map(
+            |((index, pid, explicit, at, resumed, count), name, files, missing)| CheckpointStatus {
                 index,
                 pid,
                 name,
@@ -471,6 +498,7 @@ mod tests {
                 resumed,
                 count,
                 files,
+                missing,
             },
         )
     }
@@ -478,9 +506,9 @@ mod tests {
     fn status() -> impl Strategy<Value = Status> {
         let lists =
             (prop::collection::vec(checkpoint(), 0..4), prop::collection::vec(text(), 0..4));
-        (any::<(i32, i32, [u64; 4])>(), [text(), text(), text(), text()], lists).prop_map(
+        (any::<(i32, i32, i32, [u64; 4])>(), [text(), text(), text(), text()], lists).prop_map(
             |(
-                (pid, program, [elapsed, resumes, files, polled]),
+                (pid, program, spare, [elapsed, resumes, files, polled]),
                 texts,
                 (checkpoints, restart_files),
             )| {
@@ -492,6 +520,7 @@ mod tests {
                     command,
                     state,
                     program,
+                    spare,
                     elapsed,
                     resumes,
                     files,

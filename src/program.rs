@@ -47,6 +47,9 @@ const RECENT: Duration = Duration::from_secs(120);
 /// Bytes in a page, as counted here: a larger page only makes keepers rarer.
 const PAGE: u64 = 4096;
 
+/// As much of a warning becomes an event: it may hold any message of the program.
+const LONGEST_WARNING: usize = 2000;
+
 /// How many files count as hot for that reason alone: a fresh checkout makes all
 /// of them recent, which tells nothing.
 const MOST_RECENT: u32 = 8;
@@ -64,6 +67,10 @@ pub struct Resume {
     pub label: Option<Vec<u8>>,
 }
 
+/// What a file was like when it was read, with a digest of its content where that
+/// was taken.
+pub type AsRead = (Stamp, Option<u64>);
+
 /// How a session is started.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -71,9 +78,9 @@ pub struct Start {
     pub settings: Settings,
     /// The main script, when it is loaded after `enable()`.
     pub main: Option<Vec<u8>>,
-    /// Files loaded before `enable()`, which only a fresh start loads again, and
-    /// whether they have changed since they were loaded.
-    pub before: Vec<(Vec<u8>, bool)>,
+    /// Files loaded before `enable()`, which only a fresh start loads again;
+    /// `None` for those that have changed since.
+    pub before: Vec<(Vec<u8>, Option<AsRead>)>,
     /// Paths the user wants watched besides.
     pub watch: Vec<Vec<u8>>,
     /// Every open descriptor was inherited: no line of the program has run.
@@ -273,10 +280,10 @@ impl Program {
             kept: false,
         };
         program.running();
-        for (path, changed) in start.before {
+        for (path, as_read) in start.before {
             // A stamp that no file has makes the supervisor start anew.
-            let stamp = if changed { Stamp::Tree(0) } else { Stamp::of_file(&path) };
-            program.send(&Record::Dependency { checkpoint: None, path, stamp, content: None });
+            let (stamp, content) = as_read.unwrap_or((Stamp::Tree(0), None));
+            program.send(&Record::Dependency { checkpoint: None, path, stamp, content });
         }
         let name = start.main.clone().unwrap_or_default();
         let (_, resume) = program.place(&name, Worth::default());
@@ -529,9 +536,15 @@ impl Program {
             Declined::Obstacle(_) => return,
         };
         if !std::mem::replace(warned, true) {
-            let text = declined.to_string();
-            report::warn(&text);
-            self.send(&Record::Warned(text.into_bytes()));
+            self.warn(declined.to_string().as_bytes());
+        }
+    }
+
+    /// Prints a warning, and has it among the events.
+    pub fn warn(&self, text: &[u8]) {
+        report::warn_bytes(text);
+        if self.is_active() {
+            self.send(&Record::Warned(text[..text.len().min(LONGEST_WARNING)].to_vec()));
         }
     }
 

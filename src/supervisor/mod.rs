@@ -21,7 +21,7 @@ use crate::program::DOORBELL;
 use crate::report;
 use crate::settings::Settings;
 use crate::sys::descriptors;
-use crate::sys::process::exit_now;
+use crate::sys::process::{exit_now, yield_to_all};
 use crate::sys::shared::Shared;
 use crate::sys::signals::{self, Mask, Received};
 use crate::terminal::Modes;
@@ -56,6 +56,11 @@ const BATCH: Duration = Duration::from_millis(4);
 /// How long a resumed program has the processor for itself before its checkpoint
 /// is told to make another spare.
 const SPARE: Duration = Duration::from_millis(30);
+
+/// How long after the program announced that it would change a file it is looked
+/// whether it is through with that, if no event tells; and how often thereafter.
+const OWN_FIRST: Duration = Duration::from_millis(100);
+const OWN_AGAIN: Duration = Duration::from_millis(200);
 
 /// How often leftovers are looked for that are not our children yet.
 const LEFTOVERS: Duration = Duration::from_millis(5);
@@ -150,7 +155,7 @@ struct Supervisor<'a> {
     /// Paths opened within a clock tick of their last save: look once more.
     rechecks: Vec<(Time, PathId)>,
     /// Events to come that the program itself causes.
-    own: HashMap<PathId, u32>,
+    own: HashMap<PathId, Own>,
     next_poll: Time,
     resumes: u64,
     /// When the present run would have begun had it never been parked.
@@ -166,6 +171,15 @@ struct Supervisor<'a> {
     /// Records have come just now.
     busy: bool,
     told: HashSet<std::mem::Discriminant<Degraded>>,
+}
+
+/// What the program announced that it would do to a file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    /// Events that are to come of it.
+    events: u32,
+    /// When to look whether it is through with that.
+    check: Time,
 }
 
 /// A checkpoint on its way to being the program.
@@ -316,6 +330,7 @@ impl<'a> Supervisor<'a> {
             .into_iter()
             .flatten()
             .chain(self.held.values().copied())
+            .chain(self.own.values().map(|own| own.check))
             .chain(self.rechecks.iter().map(|(at, _)| *at))
             .chain(self.spare_due.map(|(at, _)| at))
             .min();
@@ -424,7 +439,9 @@ impl<'a> Supervisor<'a> {
                 }
                 Some(Record::Wrote { path }) => {
                     let id = self.watcher.add(&path);
-                    *self.own.entry(id).or_default() += 1;
+                    let own = self.own.entry(id).or_default();
+                    own.events += 1;
+                    own.check = self.began.elapsed() + OWN_FIRST;
                 }
                 Some(Record::Configured(settings)) => self.configure(settings),
                 Some(Record::Warned(text)) => {
@@ -455,14 +472,18 @@ impl<'a> Supervisor<'a> {
         let Some(known) = self.timeline.dependency_mut(path) else { return };
         let name = self.watcher.path(path);
         let stamp = restamp(known.stamp, name);
-        if let Some(expected) = self.own.get_mut(&path) {
-            known.stamp = stamp;
-            if known.content.is_some() {
-                known.content = content_digest(name);
-            }
+        let files = [known.stamp.identity(), stamp.identity()].into_iter().flatten();
+        // Completed by somebody else, if the program has it open still.
+        let foreign = |own: &Own| {
+            touch.completed && own.events == 1 && writes(self.program, &files.collect::<Vec<_>>())
+        };
+        if let Some(own) = self.own.get_mut(&path)
+            && !foreign(own)
+        {
+            restate(known, stamp, name);
             if touch.completed || touch.removed {
-                *expected -= 1;
-                if *expected == 0 {
+                own.events -= 1;
+                if own.events == 0 {
                     self.own.remove(&path);
                 }
             }
@@ -484,7 +505,10 @@ impl<'a> Supervisor<'a> {
             self.feed(Event::Touched);
             return;
         }
-        let appeared = touch.created || self.held.contains_key(&path);
+        let appeared = touch.created
+            || touch.removed
+            || self.held.contains_key(&path)
+            || !stamp.is_same_file(&known.stamp);
         let unfinished = appeared && !touch.completed && is_being_written(name);
         if stamp == Stamp::Absent || unfinished {
             self.held.entry(path).or_insert(now + GRACE);
@@ -493,6 +517,31 @@ impl<'a> Supervisor<'a> {
         }
         self.held.remove(&path);
         self.change(path);
+    }
+
+    /// No event may come of what the program announced: it failed, or a checkpoint
+    /// has the file open, too, or nothing is watched. When the program does not
+    /// have the file open any more, it is through with it.
+    fn look_for_own(&mut self, now: Time) {
+        let due: Vec<PathId> =
+            self.own.iter().filter(|(_, own)| own.check <= now).map(|(path, _)| *path).collect();
+        for path in due {
+            let name = self.watcher.path(path);
+            let Some(known) = self.timeline.dependency_mut(path) else {
+                self.own.remove(&path);
+                continue;
+            };
+            let stamp = restamp(known.stamp, name);
+            let files = [known.stamp.identity(), stamp.identity()].into_iter().flatten();
+            if writes(self.program, &files.collect::<Vec<_>>()) {
+                if let Some(own) = self.own.get_mut(&path) {
+                    own.check = now + OWN_AGAIN;
+                }
+            } else {
+                restate(known, stamp, name);
+                self.own.remove(&path);
+            }
+        }
     }
 
     fn change(&mut self, path: PathId) {
@@ -508,6 +557,7 @@ impl<'a> Supervisor<'a> {
     /// Looks at what must not wait for an event.
     fn look_again(&mut self) {
         let now = self.now();
+        self.look_for_own(now);
         let due: Vec<PathId> =
             self.held.iter().filter(|(_, at)| **at <= now).map(|(path, _)| *path).collect();
         for path in due {
@@ -621,6 +671,7 @@ impl<'a> Supervisor<'a> {
     /// The process to be woken has ended: try the next best.
     fn wake_failed(&mut self) {
         let Some(woken) = self.waking.take() else { return };
+        self.spare_used(&woken);
         let best = self.timeline.checkpoints().iter().rfind(|known| known.index <= woken.index);
         self.wanted = Some(best.map_or(Target::Start, |known| Target::Checkpoint(known.index)));
         self.unsent = woken.changed;
@@ -630,6 +681,7 @@ impl<'a> Supervisor<'a> {
     /// The woken checkpoint has put the program back.
     fn resumed(&mut self) {
         if let Some(woken) = self.waking.take() {
+            self.spare_used(&woken);
             self.spare_due = Some((self.now() + SPARE, woken.mold));
             self.run_began = Instant::now() - woken.at;
             self.run_took = None;
@@ -692,6 +744,13 @@ impl<'a> Supervisor<'a> {
         (is_its && spare > 0).then_some(spare)
     }
 
+    /// The process that was woken is no spare any more.
+    fn spare_used(&self, woken: &Woken) {
+        if woken.pid != woken.mold {
+            self.board.spare_of.store(0, Ordering::SeqCst);
+        }
+    }
+
     fn end_spare(&mut self) {
         // One that is still being made sees this, and ends by itself.
         let owner = self.board.spare_of.swap(0, Ordering::SeqCst);
@@ -736,7 +795,12 @@ impl<'a> Supervisor<'a> {
     /// Ends a parked process. One that keeps nothing open need not be waited for,
     /// and giving its memory back may take as long as that of a program.
     fn end_parked(&mut self, pid: i32, bare: bool) {
-        if bare { &mut self.releasing } else { &mut self.dying }.insert(pid);
+        if bare {
+            self.releasing.insert(pid);
+            yield_to_all(Pid::from_raw(pid));
+        } else {
+            self.dying.insert(pid);
+        }
         send(pid, libc::SIGKILL);
     }
 
@@ -755,21 +819,30 @@ impl<'a> Supervisor<'a> {
 
     /// Processes of the session that are neither the program nor checkpoints.
     fn others(&self) -> Vec<i32> {
+        processes::descendants(&self.known())
+    }
+
+    fn known(&self) -> HashSet<i32> {
         let mut known: HashSet<i32> = self.dying.clone();
         known.extend(self.timeline.checkpoints().iter().map(|known| known.pid));
         known.insert(self.board.spare.load(Ordering::SeqCst));
         known.insert(self.board.keeper.load(Ordering::SeqCst));
         known.extend(&self.releasing);
-        processes::descendants(&known)
+        known
     }
 
-    /// What the last run started after the resume point and has left behind.
+    /// What the last run started after the resume point and has left behind. What
+    /// it started before lives on, together with the children that it has now.
     fn leftovers(&self) -> Vec<i32> {
         let since = self.clearing.flatten();
-        let mut leftovers = self.others();
-        leftovers.retain(|pid| {
-            processes::is_alive(*pid) && processes::started(*pid).is_some_and(|at| Some(at) > since)
-        });
+        let mut spared = self.known();
+        spared.extend(
+            processes::descendants(&spared)
+                .into_iter()
+                .filter(|pid| processes::started(*pid).is_none_or(|at| Some(at) <= since)),
+        );
+        let mut leftovers = processes::descendants(&spared);
+        leftovers.retain(|pid| processes::is_alive(*pid));
         leftovers
     }
 
@@ -912,8 +985,9 @@ impl<'a> Supervisor<'a> {
             since,
         });
         if pid != mold {
+            // Whose it is stays on the board: it may be so new that it has yet to
+            // read that, and it ends if it is nobody's.
             self.board.spare.store(0, Ordering::SeqCst);
-            self.board.spare_of.store(0, Ordering::SeqCst);
         }
         self.board.program.store(0, Ordering::SeqCst);
         if self.rouse(pid, ORDER_RESUME) {
@@ -934,8 +1008,22 @@ impl<'a> Supervisor<'a> {
         // keeps it from getting as far as `enable`.
         let waited_for = std::mem::take(&mut self.unready);
         let mut candidates: Vec<Vec<u8>> = [changed, &waited_for].concat();
+        // What is read after `enable` may be anything, or missing.
+        candidates.retain(|path| {
+            let known = self.watcher.find(path).and_then(|id| self.timeline.dependency(id));
+            known.is_some_and(|known| known.checkpoint.is_none())
+        });
         candidates.sort();
         candidates.dedup();
+        // If this comes to nothing, what they are now is what the next change is
+        // a change of: a file may well come back just as it was.
+        for path in &candidates {
+            if let Some(id) = self.watcher.find(path)
+                && let Some(known) = self.timeline.dependency_mut(id)
+            {
+                (known.stamp, known.content) = (Stamp::of_file(path), None);
+            }
+        }
         for path in &candidates {
             let found = std::fs::metadata(std::ffi::OsStr::from_bytes(path));
             let missing = match found.map(|found| found.len()) {
@@ -956,7 +1044,10 @@ impl<'a> Supervisor<'a> {
         }
         // The next image listens for itself.
         self.server = None;
-        let error = self.command.run(&self.mask);
+        let before = self.timeline.paths().filter(|path| {
+            self.timeline.dependency(*path).is_some_and(|known| known.checkpoint.is_none())
+        });
+        let error = self.command.run(&self.mask, before.map(|path| self.watcher.path(path)));
         let executable = String::from_utf8_lossy(self.command.executable()).into_owned();
         self.warn(&format!("cannot run '{executable}' anew: {}", error.desc()));
         self.server = Server::listen().ok();
@@ -1059,7 +1150,7 @@ impl<'a> Supervisor<'a> {
             program: self.program.unwrap_or(0),
             elapsed: self.run_took.unwrap_or_else(|| self.run_began.elapsed()).as_micros() as u64,
             resumes: self.resumes,
-            files: self.timeline.paths().count() as u64,
+            spare: self.board.spare.load(Ordering::SeqCst).max(0),
             polled: self.watcher.polled().count() as u64,
             ..Status::default()
         };
@@ -1077,6 +1168,9 @@ impl<'a> Supervisor<'a> {
         for path in self.timeline.paths() {
             let name = || self.watcher.path(path).to_vec();
             let Some((target, _)) = self.timeline.target([path]) else { continue };
+            let known = self.timeline.dependency(path);
+            let is_missing = known.is_some_and(|known| known.stamp == Stamp::Absent);
+            status.files += u64::from(!is_missing);
             let at = match target {
                 Target::Start => None,
                 Target::Checkpoint(index) => {
@@ -1085,9 +1179,11 @@ impl<'a> Supervisor<'a> {
             };
             match at {
                 Some(checkpoint) => {
-                    checkpoint.count += 1;
-                    if files {
-                        checkpoint.files.push(name());
+                    checkpoint.count += u64::from(!is_missing);
+                    match (files, is_missing) {
+                        (false, _) => {}
+                        (true, false) => checkpoint.files.push(name()),
+                        (true, true) => checkpoint.missing.push(name()),
                     }
                 }
                 None if files => status.restart_files.push(name()),
@@ -1096,6 +1192,7 @@ impl<'a> Supervisor<'a> {
         }
         for checkpoint in &mut status.checkpoints {
             checkpoint.files.sort();
+            checkpoint.missing.sort();
         }
         status.restart_files.sort();
         status
@@ -1189,6 +1286,19 @@ fn send(pid: i32, signal: i32) {
     let _ = signals::send(Pid::from_raw(pid), signal);
 }
 
+/// Whether the program has one of these files open for writing.
+fn writes(program: Option<i32>, files: &[(u64, u64)]) -> bool {
+    program.is_some_and(|program| processes::writes(program, files))
+}
+
+/// What the program has made of a file is what is known of it from now on.
+fn restate(known: &mut Dependency, stamp: Stamp, name: &[u8]) {
+    known.stamp = stamp;
+    if known.content.is_some() {
+        known.content = content_digest(name);
+    }
+}
+
 /// What a path looks like now, to be compared with `before`.
 fn restamp(before: Stamp, path: &[u8]) -> Stamp {
     match before {
@@ -1197,11 +1307,12 @@ fn restamp(before: Stamp, path: &[u8]) -> Stamp {
     }
 }
 
-/// Whether a file that just appeared is likely to be written still: a plain file
-/// with one name. A hard link or a symbolic link is whole at once.
+/// Whether a file that appeared is likely to be written still: a plain file with
+/// one name, touched just now. A hard link or a symbolic link is whole at once.
 fn is_being_written(path: &[u8]) -> bool {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::MetadataExt;
-    std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(path))
-        .is_ok_and(|found| found.is_file() && found.nlink() == 1)
+    std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(path)).is_ok_and(|found| {
+        found.is_file() && found.nlink() == 1 && Stamp::of_file(path).is_younger_than(GRACE)
+    })
 }

@@ -2,6 +2,7 @@
 
 use nix::unistd::Pid;
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 
 /// When a process started, for comparison with others of this boot: clock ticks,
 /// and the pid where those are equal.
@@ -53,6 +54,18 @@ pub fn is_stopped(pid: i32) -> bool {
 /// Whether a process is there and has not ended yet.
 pub fn is_alive(pid: i32) -> bool {
     stat(pid).is_some_and(|found| !matches!(found.state, b'Z' | b'X'))
+}
+
+/// Whether a process has one of these files (device, inode) open for writing.
+pub fn writes(pid: i32, files: &[(u64, u64)]) -> bool {
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    descriptors.flatten().any(|descriptor| {
+        // The permissions of the link are those that the file was opened with.
+        let writable = descriptor.metadata().is_ok_and(|link| link.mode() & 0o200 != 0);
+        writable
+            && std::fs::metadata(descriptor.path())
+                .is_ok_and(|file| files.contains(&(file.dev(), file.ino())))
+    })
 }
 
 /// The children of a process.

@@ -10,6 +10,41 @@ use mlua::ffi;
 use mlua::{Function, Lua, Result, Value};
 use std::ffi::{c_char, c_int};
 
+/// `require 'forkmon.core'`.
+///
+/// Most cores do not load in another Lua, for want of a symbol. Those of 5.4 and
+/// 5.5 do, and would take its state for what it is not. In the wrong one, only
+/// what they have in common is used, to hand out what says that this is wrong.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn luaopen_forkmon_core(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: called by the interpreter with a valid state.
+    unsafe {
+        if is_ours(state) {
+            return Lua::entrypoint1(state, crate::binding::module);
+        }
+        ffi::lua_createtable(state, 0, 0);
+        for (name, value) in crate::binding::IDENTITY {
+            ffi::lua_pushlstring(state, value.as_ptr().cast(), value.len());
+            ffi::lua_setfield(state, -2, name.as_ptr());
+        }
+    }
+    1
+}
+
+/// Whether the state is of the Lua that this core was built for.
+#[cfg(any(feature = "lua54", feature = "lua55"))]
+unsafe fn is_ours(state: *mut ffi::lua_State) -> bool {
+    const VERSION: ffi::lua_Number = if cfg!(feature = "lua54") { 504.0 } else { 505.0 };
+    // SAFETY: `state` is valid, and both versions have the function.
+    unsafe { ffi::lua_version(state) == VERSION }
+}
+
+/// The others do not come as far as this, or can tell afterwards.
+#[cfg(not(any(feature = "lua54", feature = "lua55")))]
+unsafe fn is_ours(_: *mut ffi::lua_State) -> bool {
+    true
+}
+
 /// Upvalues of an original that a hook can carry; the interpreters' own
 /// functions have none (`io`, base) or one (the searchers: the package table).
 const MAX_UPVALUES: usize = 2;

@@ -8,7 +8,8 @@
 //! nearest existing one. Plain directories on the way are watched for being
 //! moved or removed themselves. An event then *touches* the paths that depend on
 //! that name; whether one has changed is for the stamps to say. After a touch
-//! the path is walked again, since it may lead elsewhere now.
+//! the path is walked again, since it may lead elsewhere now. Most paths share
+//! their directory with many others, so that is walked once for all of them.
 //!
 //! `table` knows which name belongs to which paths, `route` walks, `stamp` looks
 //! at files; what the kernel does not report (network file systems, limits
@@ -57,20 +58,47 @@ pub enum Degraded {
     Unwatchable(PathBuf, Errno),
 }
 
+/// Who walks: a path, or a directory on behalf of the paths in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Subject {
+    Path(PathId),
+    Directory(usize),
+}
+
+/// A directory, as the paths in it spell it.
+struct Directory {
+    path: Vec<u8>,
+    /// Its watch, if it exists and can be watched.
+    wd: Option<WatchDescriptor>,
+    poll: bool,
+    members: Vec<PathId>,
+}
+
+/// A path that is watched.
+struct Entry {
+    path: Vec<u8>,
+    /// The directory whose member it is, by its place in the list.
+    home: Option<usize>,
+}
+
 /// Watches paths and says which were touched.
 pub struct Watcher {
     inotify: Option<Inotify>,
     ids: HashMap<Vec<u8>, PathId>,
-    paths: Vec<Vec<u8>>,
-    table: Table<WatchDescriptor>,
+    paths: Vec<Entry>,
+    homes: HashMap<Vec<u8>, usize>,
+    directories: Vec<Directory>,
+    table: Table<WatchDescriptor, Subject>,
     /// Directories by their real path, as long as that leads to them.
     watched: HashMap<PathBuf, WatchDescriptor>,
     polled: HashSet<PathId>,
     degraded: Vec<Degraded>,
 }
 
-/// What makes an entry of a directory worth looking at again.
+/// What makes an entry of a directory worth looking at again. A modification
+/// time may be set (`touch -c`, `utime`) without the file being opened.
 const NAMES: WatchMask = WatchMask::CLOSE_WRITE
+    .union(WatchMask::ATTRIB)
     .union(WatchMask::MOVED_TO)
     .union(WatchMask::MOVED_FROM)
     .union(WatchMask::CREATE)
@@ -79,6 +107,10 @@ const NAMES: WatchMask = WatchMask::CLOSE_WRITE
 /// What makes the place of a directory worth looking at again.
 const ITSELF: WatchMask = WatchMask::MOVE_SELF.union(WatchMask::DELETE_SELF);
 
+/// How often a path that leads elsewhere every time is followed before it is
+/// polled instead.
+const MOST_WALKS: usize = 10;
+
 impl Watcher {
     /// A watcher with one inotify instance, or none when everything is polled.
     pub fn new(poll_only: bool) -> Self {
@@ -86,6 +118,8 @@ impl Watcher {
             inotify: None,
             ids: HashMap::new(),
             paths: Vec::new(),
+            homes: HashMap::new(),
+            directories: Vec::new(),
             table: Table::default(),
             watched: HashMap::new(),
             polled: HashSet::new(),
@@ -112,7 +146,7 @@ impl Watcher {
         }
         let id = self.paths.len() as PathId;
         self.ids.insert(path.to_vec(), id);
-        self.paths.push(path.to_vec());
+        self.paths.push(Entry { path: path.to_vec(), home: None });
         self.follow(id);
         id
     }
@@ -124,7 +158,7 @@ impl Watcher {
 
     /// The path with this number.
     pub fn path(&self, id: PathId) -> &[u8] {
-        &self.paths[id as usize]
+        &self.paths[id as usize].path
     }
 
     /// The paths that no event will ever be seen for.
@@ -139,7 +173,7 @@ impl Watcher {
 
     /// Reads the events there are; never waits. Touched paths are walked anew.
     pub fn read(&mut self) -> HashMap<PathId, Touch> {
-        let mut touched: HashMap<PathId, Touch> = HashMap::new();
+        let mut subjects: HashMap<Subject, Touch> = HashMap::new();
         let mut overflow = false;
         let mut displaced = Vec::new();
         // Aligned for the kernel's structure, large enough for a burst.
@@ -168,8 +202,8 @@ impl Watcher {
                         created: event.mask.contains(EventMask::CREATE),
                         removed: event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM),
                     };
-                    for id in self.table.touched(&event.wd, name.as_bytes()) {
-                        let known = touched.entry(id).or_default();
+                    for subject in self.table.touched(&event.wd, name.as_bytes()) {
+                        let known = subjects.entry(subject).or_default();
                         known.completed |= touch.completed;
                         known.created |= touch.created;
                         known.removed |= touch.removed;
@@ -178,11 +212,28 @@ impl Watcher {
             }
         }
         for (wd, ignored) in displaced {
-            for id in self.displace(&wd, ignored) {
-                touched.entry(id).or_default();
+            for subject in self.displace(&wd, ignored) {
+                subjects.entry(subject).or_default();
+            }
+        }
+        let mut touched = HashMap::new();
+        for (subject, touch) in subjects {
+            match subject {
+                Subject::Path(id) => {
+                    touched.insert(id, touch);
+                }
+                Subject::Directory(directory) => {
+                    self.follow_directory(directory);
+                    for &id in &self.directories[directory].members {
+                        touched.entry(id).or_default();
+                    }
+                }
             }
         }
         if overflow {
+            for directory in 0..self.directories.len() {
+                self.follow_directory(directory);
+            }
             for id in 0..self.paths.len() as PathId {
                 touched.entry(id).or_default();
             }
@@ -195,7 +246,7 @@ impl Watcher {
 
     /// A directory was moved or removed: what was known of paths through it is
     /// void, and so it is for the directories below, which hear nothing of it.
-    fn displace(&mut self, wd: &WatchDescriptor, ignored: bool) -> Vec<PathId> {
+    fn displace(&mut self, wd: &WatchDescriptor, ignored: bool) -> Vec<Subject> {
         let mut members = self.table.members(wd);
         let moved: Vec<PathBuf> = self
             .watched
@@ -223,27 +274,111 @@ impl Watcher {
         members
     }
 
-    /// Walks a path and watches what decides where it leads.
+    /// Watches what decides where a path leads.
     fn follow(&mut self, id: PathId) {
-        let places = route::walk(self.path(id));
-        self.table.leave(id);
+        let path = self.path(id);
+        let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (path[..slash].to_vec(), path[slash + 1..].to_vec()),
+            None => return self.walk(Subject::Path(id)),
+        };
+        let home = self.home(parent);
+        if self.paths[id as usize].home != Some(home) {
+            self.paths[id as usize].home = Some(home);
+            self.directories[home].members.push(id);
+        }
+        self.table.leave(Subject::Path(id));
+        if let Some(wd) = &self.directories[home].wd {
+            self.table.name(wd.clone(), &name, Subject::Path(id));
+        }
+        if self.directories[home].poll {
+            self.polled.insert(id);
+        } else {
+            self.polled.remove(&id);
+        }
+        // Looked at after the watch began, so that no change can come in between.
+        if route::leads_on(self.path(id)) {
+            self.walk(Subject::Path(id));
+        }
+    }
+
+    /// The directory of this spelling, which is followed from the first time on.
+    fn home(&mut self, path: Vec<u8>) -> usize {
+        if let Some(&home) = self.homes.get(&path) {
+            return home;
+        }
+        let home = self.directories.len();
+        self.homes.insert(path.clone(), home);
+        self.directories.push(Directory { path, wd: None, poll: false, members: Vec::new() });
+        self.follow_directory(home);
+        home
+    }
+
+    fn follow_directory(&mut self, directory: usize) {
+        self.walk(Subject::Directory(directory));
+    }
+
+    /// Walks from the root, and watches what decides where that leads.
+    ///
+    /// What happens between the walk and the watches raises no event, so it is
+    /// walked again until it leads where it did.
+    fn walk(&mut self, subject: Subject) {
+        let route = |watcher: &Self| match subject {
+            Subject::Path(id) => route::walk(watcher.path(id)),
+            Subject::Directory(directory) => {
+                route::walk_to_directory(&watcher.directories[directory].path)
+            }
+        };
+        let mut places = route(self);
+        for _ in 0..MOST_WALKS {
+            self.watch_places(subject, &places);
+            let again = route(self);
+            if again == places {
+                return;
+            }
+            places = again;
+        }
+        self.set_polled(subject, true);
+    }
+
+    fn set_polled(&mut self, subject: Subject, poll: bool) {
+        match subject {
+            Subject::Directory(directory) => self.directories[directory].poll = poll,
+            Subject::Path(id) if poll => {
+                self.polled.insert(id);
+            }
+            Subject::Path(id) => {
+                self.polled.remove(&id);
+            }
+        }
+    }
+
+    /// Watches these places, and no others, for a subject.
+    fn watch_places(&mut self, subject: Subject, places: &[Place]) {
+        self.table.leave(subject);
         let mut poll = self.inotify.is_none();
+        let mut end = None;
         for place in places {
-            let (directory, mask) = match &place {
-                Place::Name(directory, _) | Place::Every(directory) => (directory, NAMES | ITSELF),
+            let (directory, mask) = match place {
+                Place::Name(directory, _) | Place::Every(directory) | Place::End(directory) => {
+                    (directory, NAMES | ITSELF)
+                }
                 Place::Itself(directory) => (directory, ITSELF),
             };
             match self.watch(directory, mask) {
-                Ok(Some(wd)) => match &place {
-                    Place::Name(_, name) => self.table.name(wd, name, id),
-                    Place::Every(_) => self.table.every(wd, id),
-                    Place::Itself(_) => self.table.itself(wd, id),
+                Ok(Some(wd)) => match place {
+                    Place::Name(_, name) => self.table.name(wd, name, subject),
+                    Place::Every(_) => self.table.every(wd, subject),
+                    Place::Itself(_) => self.table.itself(wd, subject),
+                    Place::End(_) => {
+                        self.table.entries(&wd);
+                        end = Some(wd);
+                    }
                 },
                 Ok(None) => poll = true,
                 // An ancestor that we may pass but not read: its own move goes
                 // unnoticed, which is no reason to poll.
                 Err(_) if matches!(place, Place::Itself(_)) => {}
-                // It vanished since the walk; its parent's event comes.
+                // It vanished since the walk, which the next one will show.
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {}
                 Err(Errno::ENOSPC) => {
                     self.degrade(Degraded::NoWatches);
@@ -255,11 +390,10 @@ impl Watcher {
                 }
             }
         }
-        if poll {
-            self.polled.insert(id);
-        } else {
-            self.polled.remove(&id);
+        if let Subject::Directory(directory) = subject {
+            self.directories[directory].wd = end;
         }
+        self.set_polled(subject, poll);
     }
 
     /// Watches a directory, given by its real path. `None`: poll what is in it.

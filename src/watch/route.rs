@@ -20,6 +20,8 @@ pub enum Place {
     Every(PathBuf),
     /// A directory on the way, which may be moved or removed.
     Itself(PathBuf),
+    /// The directory that a walk for its entries' sake has come to.
+    End(PathBuf),
 }
 
 /// The places that decide where an absolute path leads now.
@@ -27,6 +29,31 @@ pub enum Place {
 /// A path that cannot be followed to its end (missing, too many links, no
 /// permission) yields the places up to there.
 pub fn walk(path: &[u8]) -> Vec<Place> {
+    let (mut places, end) = walk_through(path);
+    if let Some(directory) = end {
+        tree(&directory, &mut places);
+    }
+    places
+}
+
+/// As [`walk`], for a directory of whose entries only some matter.
+pub fn walk_to_directory(path: &[u8]) -> Vec<Place> {
+    let (mut places, end) = walk_through(path);
+    places.extend(end.map(Place::End));
+    places
+}
+
+/// Whether a path does not end where it says: a link leads elsewhere, and of a
+/// directory everything below counts.
+pub fn leads_on(path: &[u8]) -> bool {
+    lstat(Path::new(OsStr::from_bytes(path))).is_ok_and(|found| {
+        let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+        matches!(kind, SFlag::S_IFLNK | SFlag::S_IFDIR)
+    })
+}
+
+/// The places on the way, and the directory it ends at, if it does.
+fn walk_through(path: &[u8]) -> (Vec<Place>, Option<PathBuf>) {
     let mut places = Vec::new();
     let mut here = PathBuf::from("/");
     let mut ahead: VecDeque<OsString> = components(OsStr::from_bytes(path));
@@ -41,23 +68,20 @@ pub fn walk(path: &[u8]) -> Vec<Place> {
             Ok(found) => SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT,
             Err(_) => {
                 places.push(Place::Name(here, name.as_bytes().to_vec()));
-                return places;
+                return (places, None);
             }
         };
         match kind {
             SFlag::S_IFDIR => {
                 places.push(Place::Itself(next.clone()));
                 here = next;
-                if ahead.is_empty() {
-                    tree(&here, &mut places);
-                }
             }
             SFlag::S_IFLNK => {
                 places.push(Place::Name(here.clone(), name.as_bytes().to_vec()));
                 links += 1;
-                let Ok(target) = std::fs::read_link(&next) else { return places };
+                let Ok(target) = std::fs::read_link(&next) else { return (places, None) };
                 if links > MAX_LINKS {
-                    return places;
+                    return (places, None);
                 }
                 if target.is_absolute() {
                     here = PathBuf::from("/");
@@ -68,11 +92,11 @@ pub fn walk(path: &[u8]) -> Vec<Place> {
             }
             _ => {
                 places.push(Place::Name(here, name.as_bytes().to_vec()));
-                return places;
+                return (places, None);
             }
         }
     }
-    places
+    (places, Some(here))
 }
 
 fn components(path: &OsStr) -> VecDeque<OsString> {

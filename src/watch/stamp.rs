@@ -73,11 +73,31 @@ impl Stamp {
 
     /// Whether a write within the clock tick of this stamp could go unseen.
     pub fn is_fresh(&self) -> bool {
+        self.is_younger_than(TICK)
+    }
+
+    /// Whether the file was modified less than `age` ago (or from now, as clocks
+    /// of file servers may be ahead).
+    pub fn is_younger_than(&self, age: Duration) -> bool {
         let Stamp::File { modified, .. } = *self else { return false };
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_nanos() as i64);
-        now.abs_diff(modified) < TICK.as_nanos() as u64
+        now.abs_diff(modified) < age.as_nanos() as u64
+    }
+
+    /// Device and inode, where it is of a file.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        match *self {
+            Stamp::File { device, inode, .. } => Some((device, inode)),
+            _ => None,
+        }
+    }
+
+    /// Whether both are of one file, changed or not, or both of directories.
+    pub fn is_same_file(&self, other: &Stamp) -> bool {
+        matches!((self, other), (Stamp::Tree(_), Stamp::Tree(_)))
+            || self.identity().is_some() && self.identity() == other.identity()
     }
 }
 

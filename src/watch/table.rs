@@ -1,27 +1,26 @@
-//! Which paths an event concerns: a pure table from watched directories and
-//! names to the paths whose walk passed there.
+//! Whom an event concerns: a pure table from watched directories and names to
+//! the subjects (paths, or directories that paths share) whose walk passed there.
 
-use super::PathId;
 use super::stamp::is_scratch;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// The paths that depend on one directory.
+/// The subjects that depend on one directory.
 #[derive(Debug)]
-struct Node {
-    names: HashMap<Vec<u8>, Vec<PathId>>,
-    every: Vec<PathId>,
-    itself: Vec<PathId>,
+struct Node<S> {
+    names: HashMap<Vec<u8>, Vec<S>>,
+    every: Vec<S>,
+    itself: Vec<S>,
     /// Its entries are, or have been, asked for: the kernel reports them.
     has_names: bool,
 }
 
-/// The table; `W` identifies a watched directory.
+/// The table; `W` identifies a watched directory, `S` a subject.
 #[derive(Debug)]
-pub struct Table<W> {
-    nodes: HashMap<W, Node>,
-    /// Where each path is entered, to take it out again.
-    entries: HashMap<PathId, Vec<Entry<W>>>,
+pub struct Table<W, S> {
+    nodes: HashMap<W, Node<S>>,
+    /// Where each subject is entered, to take it out again.
+    places: HashMap<S, Vec<Entry<W>>>,
 }
 
 #[derive(Debug)]
@@ -31,14 +30,14 @@ enum Entry<W> {
     Itself(W),
 }
 
-impl<W> Default for Table<W> {
+impl<W, S> Default for Table<W, S> {
     fn default() -> Self {
-        Table { nodes: HashMap::new(), entries: HashMap::new() }
+        Table { nodes: HashMap::new(), places: HashMap::new() }
     }
 }
 
-impl<W: Hash + Eq + Clone> Table<W> {
-    fn node(&mut self, directory: &W) -> &mut Node {
+impl<W: Hash + Eq + Clone, S: Hash + Eq + Copy> Table<W, S> {
+    fn node(&mut self, directory: &W) -> &mut Node<S> {
         self.nodes.entry(directory.clone()).or_insert_with(|| Node {
             names: HashMap::new(),
             every: Vec::new(),
@@ -47,26 +46,31 @@ impl<W: Hash + Eq + Clone> Table<W> {
         })
     }
 
-    /// `path` depends on the entry `name` of a directory.
-    pub fn name(&mut self, directory: W, name: &[u8], path: PathId) {
+    /// `subject` depends on the entry `name` of a directory.
+    pub fn name(&mut self, directory: W, name: &[u8], subject: S) {
         let node = self.node(&directory);
         node.has_names = true;
-        node.names.entry(name.to_vec()).or_default().push(path);
-        self.entries.entry(path).or_default().push(Entry::Name(directory, name.to_vec()));
+        node.names.entry(name.to_vec()).or_default().push(subject);
+        self.places.entry(subject).or_default().push(Entry::Name(directory, name.to_vec()));
     }
 
-    /// `path` depends on every entry of a directory, scratch files aside.
-    pub fn every(&mut self, directory: W, path: PathId) {
+    /// `subject` depends on every entry of a directory, scratch files aside.
+    pub fn every(&mut self, directory: W, subject: S) {
         let node = self.node(&directory);
         node.has_names = true;
-        node.every.push(path);
-        self.entries.entry(path).or_default().push(Entry::Every(directory));
+        node.every.push(subject);
+        self.places.entry(subject).or_default().push(Entry::Every(directory));
     }
 
-    /// `path` depends on a directory staying where it is.
-    pub fn itself(&mut self, directory: W, path: PathId) {
-        self.node(&directory).itself.push(path);
-        self.entries.entry(path).or_default().push(Entry::Itself(directory));
+    /// `subject` depends on a directory staying where it is.
+    pub fn itself(&mut self, directory: W, subject: S) {
+        self.node(&directory).itself.push(subject);
+        self.places.entry(subject).or_default().push(Entry::Itself(directory));
+    }
+
+    /// The entries of a directory are watched from now on.
+    pub fn entries(&mut self, directory: &W) {
+        self.node(directory).has_names = true;
     }
 
     /// Whether the entries of a directory are watched.
@@ -74,8 +78,8 @@ impl<W: Hash + Eq + Clone> Table<W> {
         self.nodes.get(directory).is_some_and(|node| node.has_names)
     }
 
-    /// The paths concerned by something happening to `name` in a directory.
-    pub fn touched(&self, directory: &W, name: &[u8]) -> Vec<PathId> {
+    /// The subjects concerned by something happening to `name` in a directory.
+    pub fn touched(&self, directory: &W, name: &[u8]) -> Vec<S> {
         let Some(node) = self.nodes.get(directory) else { return Vec::new() };
         let mut touched = node.names.get(name).cloned().unwrap_or_default();
         if !is_scratch(name) {
@@ -84,30 +88,30 @@ impl<W: Hash + Eq + Clone> Table<W> {
         touched
     }
 
-    /// The paths that pass through a directory in any way.
-    pub fn members(&self, directory: &W) -> Vec<PathId> {
+    /// The subjects that pass through a directory in any way.
+    pub fn members(&self, directory: &W) -> Vec<S> {
         let Some(node) = self.nodes.get(directory) else { return Vec::new() };
         let names = node.names.values().flatten();
         names.chain(&node.every).chain(&node.itself).copied().collect()
     }
 
-    /// Takes a path out everywhere.
-    pub fn leave(&mut self, path: PathId) {
-        for entry in self.entries.remove(&path).unwrap_or_default() {
+    /// Takes a subject out everywhere.
+    pub fn leave(&mut self, subject: S) {
+        for entry in self.places.remove(&subject).unwrap_or_default() {
             let (Entry::Name(directory, _) | Entry::Every(directory) | Entry::Itself(directory)) =
                 &entry;
             let Some(node) = self.nodes.get_mut(directory) else { continue };
             match &entry {
                 Entry::Name(_, name) => {
                     if let Some(paths) = node.names.get_mut(name) {
-                        remove(paths, path);
+                        remove(paths, subject);
                         if paths.is_empty() {
                             node.names.remove(name);
                         }
                     }
                 }
-                Entry::Every(_) => remove(&mut node.every, path),
-                Entry::Itself(_) => remove(&mut node.itself, path),
+                Entry::Every(_) => remove(&mut node.every, subject),
+                Entry::Itself(_) => remove(&mut node.itself, subject),
             }
         }
     }
@@ -118,8 +122,8 @@ impl<W: Hash + Eq + Clone> Table<W> {
     }
 }
 
-fn remove(paths: &mut Vec<PathId>, path: PathId) {
-    if let Some(at) = paths.iter().rposition(|known| *known == path) {
+fn remove<S: Eq>(paths: &mut Vec<S>, subject: S) {
+    if let Some(at) = paths.iter().rposition(|known| *known == subject) {
         paths.swap_remove(at);
     }
 }
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_name_touches_the_paths_entered_for_it() {
-        let mut table = Table::default();
+        let mut table = Table::<i32, u32>::default();
         table.name(1, b"a.lua", 7);
         table.name(1, b"b.lua", 8);
         table.every(1, 9);
@@ -149,7 +153,7 @@ mod tests {
             entered in prop::collection::vec((0u8..4, 0u8..4, 0u8..3, 0u32..6), 0..60),
             gone in 0u32..6,
         ) {
-            let mut table = Table::default();
+            let mut table = Table::<u8, u32>::default();
             for (directory, name, kind, path) in &entered {
                 match kind {
                     0 => table.name(*directory, &[*name], *path),
@@ -162,7 +166,7 @@ mod tests {
                 for name in 0..4 {
                     let mut touched = table.touched(&directory, &[name]);
                     touched.sort_unstable();
-                    let mut expected: Vec<PathId> = entered.iter()
+                    let mut expected: Vec<u32> = entered.iter()
                         .filter(|(at, entry, kind, path)| {
                             *at == directory && *path != gone && (*kind == 1 || *kind == 0 && *entry == name)
                         })
