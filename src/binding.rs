@@ -418,6 +418,11 @@ fn c_string(string: &LuaString) -> Result<CString> {
 /// empty components. `..` is taken back only over what is no symbolic link, so
 /// that the result leads where the original did.
 fn absolute(path: &[u8]) -> Vec<u8> {
+    // Most paths are so already.
+    let odd = |pair: &[u8]| matches!(pair, b"//" | b"/.");
+    if path.first() == Some(&b'/') && !path.ends_with(b"/") && !path.windows(2).any(odd) {
+        return path.to_vec();
+    }
     let path = PathBuf::from(OsStr::from_bytes(path));
     let joined = match path.is_relative().then(std::env::current_dir) {
         Some(Ok(directory)) => directory.join(path),

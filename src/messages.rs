@@ -45,6 +45,9 @@ pub enum Record {
         worth: Worth,
         /// It keeps nothing open that a later run could want.
         bare: bool,
+        /// How many pages of memory it may come to hold on to; 0 when it is to be
+        /// kept whatever it holds.
+        pages: u64,
     },
     /// The program depends on a path.
     Dependency {
@@ -85,11 +88,12 @@ impl Record {
                 out.extend(pid.to_le_bytes());
                 settings.encode(&mut out);
             }
-            Record::Checkpoint { index, pid, name, at, worth, bare } => {
+            Record::Checkpoint { index, pid, name, at, worth, bare, pages } => {
                 out.push(CHECKPOINT);
                 out.extend(index.to_le_bytes());
                 out.extend(pid.to_le_bytes());
                 out.extend(at.to_le_bytes());
+                out.extend(pages.to_le_bytes());
                 out.extend([worth.explicit, worth.hot, worth.separated, *bare].map(u8::from));
                 out.extend(name);
             }
@@ -140,6 +144,7 @@ impl Record {
                 index: input.u32()?,
                 pid: input.u32()? as i32,
                 at: input.u64()?,
+                pages: input.u64()?,
                 worth: Worth {
                     explicit: input.u8()? != 0,
                     hot: input.u8()? != 0,
@@ -303,14 +308,17 @@ mod tests {
         prop_oneof![
             (any::<i32>(), settings())
                 .prop_map(|(pid, settings)| Record::Running { pid, settings }),
-            (any::<Index>(), any::<i32>(), path(), any::<u64>(), any::<[bool; 4]>()).prop_map(
-                |(index, pid, name, at, [explicit, hot, separated, bare])| Record::Checkpoint {
-                    index,
-                    pid,
-                    name,
-                    at,
-                    worth: Worth { explicit, hot, separated },
-                    bare,
+            (any::<(Index, i32, u64, u64)>(), path(), any::<[bool; 4]>()).prop_map(
+                |((index, pid, at, pages), name, [explicit, hot, separated, bare])| {
+                    Record::Checkpoint {
+                        index,
+                        pid,
+                        name,
+                        at,
+                        worth: Worth { explicit, hot, separated },
+                        bare,
+                        pages,
+                    }
                 }
             ),
             (any::<Option<Index>>(), path(), stamp(), any::<Option<u64>>()).prop_map(

@@ -91,6 +91,11 @@ impl Placement {
         self.exact = exact;
     }
 
+    /// Whether every stop point gets a checkpoint.
+    pub fn is_exact(&self) -> bool {
+        self.exact
+    }
+
     /// Decides about a stop point. `memory` is only asked for where it matters.
     pub fn decide(&self, stop: Stop, memory: impl FnOnce() -> Memory) -> Decision {
         let Some(last) = self.last else { return Decision::Forced };

@@ -287,6 +287,10 @@ impl Program {
         }
         let name = start.main.clone().unwrap_or_default();
         let (_, resume) = program.place(&name, Worth::default());
+        if program.current.is_none() {
+            // Without this checkpoint, too, what comes now was not loaded before.
+            (program.current, program.next) = (Some(0), 1);
+        }
         for path in start.main.iter().chain(&start.watch) {
             program.record(path, Stamp::of(path));
         }
@@ -492,7 +496,8 @@ impl Program {
                 let name = name.to_vec();
                 let bare = descriptors.is_bare(&self.outside);
                 let pid = pid.as_raw();
-                self.send(&Record::Checkpoint { index, pid, name, at, worth, bare });
+                let pages = if self.placement.is_exact() { 0 } else { memory.pages };
+                self.send(&Record::Checkpoint { index, pid, name, at, worth, bare, pages });
                 Ok(None)
             }
             Ok(Outcome::Resumed(letter)) => {

@@ -14,6 +14,9 @@ use crate::watch::{PathId, Stamp};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+/// What all checkpoints may hold on to, as a multiple of what the newest does.
+const MEMORY: f64 = 1.4;
+
 /// A parked copy of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -29,6 +32,9 @@ pub struct Checkpoint {
     pub worth: Worth,
     /// It keeps nothing open that a later run could want.
     pub bare: bool,
+    /// How many pages of memory it may come to hold on to; 0 when it is to be kept
+    /// whatever it holds.
+    pub pages: u64,
     /// How often it was resumed.
     pub resumed: u64,
 }
@@ -186,15 +192,20 @@ impl Timeline {
         Some(removed)
     }
 
-    /// Which checkpoint to give up when there are more than `limit`.
+    /// Which checkpoint to give up when there are more than `limit`, or when
+    /// together they hold on to much more memory than the program has.
     ///
     /// Never the first, which saves a whole start, nor the newest, which has
     /// only just been paid for. Of the others one whose loss repeats no output,
     /// if there is any; then neither an explicit nor a hot one; then the one
-    /// from which the least work would have to be done again.
+    /// from which the least work would have to be done again. For the sake of
+    /// memory alone only one that nothing speaks for is given up.
     pub fn excess(&self, limit: usize) -> Option<i32> {
         let count = self.checkpoints.len();
-        if count <= limit.max(2) {
+        let newest = self.checkpoints.last()?;
+        let held: u64 = self.checkpoints.iter().map(|known| known.pages).sum();
+        let too_many = count > limit.max(2);
+        if !too_many && held as f64 <= newest.pages as f64 * MEMORY {
             return None;
         }
         let price = |at: usize| {
@@ -202,7 +213,10 @@ impl Timeline {
             let work = time.saturating_sub(self.checkpoints[at - 1].at);
             (worth.separated, worth.explicit, worth.hot, work)
         };
-        (1..count - 1).min_by_key(|&at| price(at)).map(|at| self.checkpoints[at].pid)
+        (1..count.max(2) - 1)
+            .filter(|&at| too_many || self.checkpoints[at].worth == Worth::default())
+            .min_by_key(|&at| price(at))
+            .map(|at| self.checkpoints[at].pid)
     }
 }
 
@@ -219,6 +233,7 @@ mod tests {
             at: u64::from(index) * 1000,
             worth: Worth::default(),
             bare: true,
+            pages: 0,
             resumed: 0,
         }
     }
@@ -349,6 +364,29 @@ mod tests {
                 prop_assert_eq!(known.worth.separated, between.iter().any(|known| *known));
                 before = known.index;
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn memory_is_thinned_of_what_nothing_speaks_for(
+            taken in prop::collection::vec((1u64..1000, any::<bool>()), 1..30)
+        ) {
+            let mut timeline = Timeline::default();
+            for (index, (pages, hot)) in taken.iter().enumerate() {
+                let worth = Worth { hot: *hot, ..Worth::default() };
+                timeline.add(Checkpoint { pages: *pages, worth, ..checkpoint(index as Index) });
+                while let Some(pid) = timeline.excess(64) {
+                    prop_assert_eq!(timeline.remove(pid).unwrap().worth, Worth::default());
+                }
+            }
+            let kept = timeline.checkpoints();
+            let (newest, rest) = kept.split_last().unwrap();
+            let idle: u64 = rest.iter().skip(1).filter(|known| !known.worth.hot)
+                .map(|known| known.pages).sum();
+            let held: u64 = kept.iter().map(|known| known.pages).sum();
+            prop_assert!(idle == 0 || held as f64 <= newest.pages as f64 * MEMORY);
+            prop_assert_eq!(kept[0].index, 0);
         }
     }
 

@@ -40,15 +40,7 @@ function filter.fault(pattern)
   if not sound then return message end
 end
 
-local function accepts(rule, path)
-  if type(rule) == 'function' then return rule(path) end
-  for _, pattern in ipairs(rule) do
-    if find(path, pattern) then return true end
-  end
-  return false
-end
-
---- Joins both rules to one decision per path, made once.
+--- Joins both rules to one decision per path.
 ---@param wanted string[]|fun(path: string): boolean
 ---@param ignored string[]|fun(path: string): boolean
 ---@param warn fun(message: string) called at most once, when a rule raises an error: it then accepts nothing
@@ -57,14 +49,36 @@ end
 function filter.compile(wanted, ignored, warn)
   local decisions, deciding, warned = {}, false, false
 
-  local function ask(rule, path)
-    local ok, answer = pcall(accepts, rule, path)
-    if ok then return not not answer end
-    if not warned then
-      warned = true
-      warn('the filter failed: ' .. tostring(answer))
+  local function failed(message)
+    if not warned then warn('the filter failed: ' .. tostring(message)) end
+    warned = true
+    return false
+  end
+
+  -- A sound pattern can still be too complex for a path.
+  local function matches(patterns, path)
+    for _, pattern in ipairs(patterns) do
+      local ok, found = pcall(find, path, pattern)
+      if not ok then return failed(found) end
+      if found then return true end
     end
     return false
+  end
+
+  -- A function is asked once about each path: it may be slow. It may also open files itself, whose hooks would ask it
+  -- again, without end.
+  local function ask(rule, path)
+    if type(rule) == 'table' then return matches(rule, path) end
+    local known = decisions[rule] or {}
+    decisions[rule] = known
+    if known[path] == nil then
+      if deciding then return false end
+      deciding = true
+      local ok, answer = pcall(rule, path)
+      deciding = false
+      if ok then known[path] = not not answer else known[path] = failed(answer) end
+    end
+    return known[path]
   end
 
   local function is_ignored(path)
@@ -72,16 +86,7 @@ function filter.compile(wanted, ignored, warn)
   end
 
   local function watched(path)
-    -- The user's function may itself open files, whose hooks would ask it again, without end.
-    if deciding then return false end
-    local decision = decisions[path]
-    if decision == nil then
-      deciding = true
-      decision = not is_ignored(path) and ask(wanted, path)
-      deciding = false
-      decisions[path] = decision
-    end
-    return decision
+    return not ask(ignored, path) and ask(wanted, path)
   end
 
   return watched, is_ignored

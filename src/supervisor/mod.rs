@@ -405,7 +405,7 @@ impl<'a> Supervisor<'a> {
                         self.resumed();
                     }
                 }
-                Some(Record::Checkpoint { index, pid, name, at, worth, bare }) => {
+                Some(Record::Checkpoint { index, pid, name, at, worth, bare, pages }) => {
                     let announced = &self.board.newest_clone;
                     let _ = announced.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
                     self.emit("checkpoint", |event| {
@@ -415,8 +415,16 @@ impl<'a> Supervisor<'a> {
                             .string("name", &name)
                             .plain("at_ms", milliseconds(Duration::from_micros(at)))
                     });
-                    let resumed = 0;
-                    self.timeline.add(Checkpoint { index, pid, name, at, worth, bare, resumed });
+                    self.timeline.add(Checkpoint {
+                        index,
+                        pid,
+                        name,
+                        at,
+                        worth,
+                        bare,
+                        pages,
+                        resumed: 0,
+                    });
                     let limit = self.settings.max_checkpoints as usize;
                     while let Some(excess) = self.timeline.excess(limit) {
                         self.end_checkpoint(excess);
@@ -657,6 +665,11 @@ impl<'a> Supervisor<'a> {
             // It has closed its files, and will cause no more events.
             self.touched = self.watcher.read();
             self.judge_touched();
+            // Where there are no events at all, its last word is seen now.
+            let written: Vec<PathId> = self.own.keys().copied().collect();
+            for path in written {
+                self.judge(path, Touch::default());
+            }
             self.own.clear();
             self.emit("exit", |event| event.plain("status", status));
             self.have_spare();
