@@ -71,6 +71,7 @@ local forkmon = {
 ---@field memory? integer bytes, what it shares counted in parts
 ---@field count integer how many files resume from it
 ---@field files string[] these files
+---@field missing string[] places where it looked for a file in vain: one that appears there counts as a change
 
 local core ---@type table|nil the native core, once it was needed
 local settings ---@type table|nil
@@ -109,9 +110,9 @@ local report = {
     end
   end,
 
-  write = function(path, empties)
+  write = function(path, empties, appends)
     path = core.absolute(path)
-    core.wrote(path, 'make')
+    core.wrote(path, appends and 'append' or 'make')
     if empties then core.empties(path) end
   end,
 
@@ -215,7 +216,7 @@ function forkmon.enable(given)
     if find(outcome, '^threads:') then error('forkmon.enable: ' .. outcome, 2) end
     return nil, outcome
   end
-  remove_hooks = hooks.install(_G, core.hook, report)
+  remove_hooks = hooks.install(_G, core.hook, report, core.clock)
   core.reopens(#callbacks > 0)
   resumed(outcome)
   return forkmon

@@ -98,11 +98,18 @@ pub fn module(lua: &Lua) -> Result<Table> {
         lua.create_function(|_, (path, how): (LuaString, String)| {
             let change = match &how[..] {
                 "make" => Change::Make,
+                "append" => Change::Append,
                 "update" => Change::Update,
                 "move" => Change::Move,
                 _ => return Err(Error::runtime(format!("wrote: unknown change '{how}'"))),
             };
             Ok(with(|program| program.wrote(&path.as_bytes(), change)))
+        }),
+    )?;
+    add(
+        "clock",
+        lua.create_function(|_, _: MultiValue| {
+            Ok(with(|program| program.processor_time()).unwrap_or_default().as_secs_f64())
         }),
     )?;
     add(
@@ -205,7 +212,12 @@ fn ask(lua: &Lua, (pid, verb, what): (i32, String, Option<LuaString>)) -> Result
         Ok(Reply::Done) if request == Request::Stop && !control::has_ended(pid) => {
             failed(lua, "it was told to stop, and has not ended yet")
         }
-        Ok(Reply::Done) => Ok(MultiValue::from_vec(vec![Value::Boolean(true)])),
+        Ok(Reply::Done) => {
+            if request == Request::Restart && !own {
+                control::await_restart(pid);
+            }
+            Ok(MultiValue::from_vec(vec![Value::Boolean(true)]))
+        }
         Ok(Reply::Status(status)) => {
             let table = status_table(lua, &status)?;
             if matches!(request, Request::Status { files: true }) {

@@ -401,6 +401,19 @@ pub fn has_ended(pid: i32) -> bool {
     true
 }
 
+/// Waits until a supervisor that was told to restart answers anew: in between,
+/// it cannot be asked.
+pub fn await_restart(pid: i32) {
+    let deadline = Instant::now() + PATIENCE;
+    let is_busy = |status: &Status| status.state == b"resuming";
+    while Path::new(&format!("/proc/{pid}")).exists() && Instant::now() < deadline {
+        match ask(pid, &Request::Status { files: false }) {
+            Ok(Reply::Status(status)) if !is_busy(&status) => return,
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
 /// Why a supervisor did not answer.
 #[derive(Debug)]
 pub enum AskError {

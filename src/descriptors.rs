@@ -53,11 +53,20 @@ pub enum Obstacle {
     Connection,
     /// An epoll instance or the like, which clones would share.
     Shared,
+    /// A file is locked: a parked copy would keep the lock, and a resumed program
+    /// would not have it.
+    Lock,
+    /// There is no descriptor left to look at the others with.
+    NoDescriptor,
 }
 
 /// The descriptors open at one moment.
 #[derive(Debug)]
-pub struct Descriptors(Vec<Open>);
+pub struct Descriptors {
+    open: Vec<Open>,
+    /// They could be listed.
+    complete: bool,
+}
 
 /// The files that were open before the program could open any.
 #[derive(Clone, Debug, Default)]
@@ -67,13 +76,13 @@ impl Descriptors {
     /// Looks at every open descriptor of this process.
     pub fn survey() -> Descriptors {
         let mut found = Vec::new();
-        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-            for entry in entries.flatten() {
-                let name = entry.file_name();
-                // The directory's own descriptor is closed by the time it is used.
-                if let Some(descriptor) = name.to_str().and_then(|name| name.parse().ok()) {
-                    found.push(descriptor);
-                }
+        let entries = std::fs::read_dir("/proc/self/fd");
+        let complete = entries.is_ok();
+        for entry in entries.into_iter().flatten().flatten() {
+            // The directory's own descriptor is closed by the time it is used.
+            if let Some(descriptor) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            {
+                found.push(descriptor);
             }
         }
         let open = found.into_iter().filter_map(|descriptor: RawFd| {
@@ -82,12 +91,12 @@ impl Descriptors {
             let position = if has_position { descriptors::position(descriptor) } else { None };
             Some(Open { descriptor, facts, position, rewritten: None })
         });
-        Descriptors(open.collect())
+        Descriptors { open: open.collect(), complete }
     }
 
     /// Finds out which files the program writes anew, for a resume to cut them.
     pub fn note_rewritten(&mut self, emptied: &Emptied) {
-        for open in &mut self.0 {
+        for open in &mut self.open {
             if open.position.is_some() && open.is_rewritten(emptied.get(&open.descriptor)) {
                 open.rewritten =
                     std::fs::read_link(format!("/proc/self/fd/{}", open.descriptor)).ok();
@@ -98,7 +107,7 @@ impl Descriptors {
     /// All of them, as those that came from outside. With `only_standard`, pipes
     /// other than the standard three are the program's own.
     pub fn outside(&self, only_standard: bool) -> Outside {
-        let given = self.0.iter().filter(|open| {
+        let given = self.open.iter().filter(|open| {
             !only_standard || open.descriptor <= 2 || open.facts.kind != libc::S_IFIFO
         });
         Outside(given.map(|open| open.facts.identity).collect())
@@ -107,12 +116,16 @@ impl Descriptors {
     /// What, if anything, forbids a checkpoint. `reopens`: the program has said
     /// that it opens its connections anew after a resume.
     pub fn obstacle(&self, outside: &Outside, reopens: bool) -> Option<Obstacle> {
-        self.0.iter().filter(|open| !outside.0.contains(&open.facts.identity)).find_map(|open| {
+        if !self.complete {
+            return Some(Obstacle::NoDescriptor);
+        }
+        self.open.iter().filter(|open| !outside.0.contains(&open.facts.identity)).find_map(|open| {
             match open.facts.kind {
                 libc::S_IFIFO => Some(Obstacle::Pipe),
                 libc::S_IFSOCK if !reopens && open.is_connection() => Some(Obstacle::Connection),
                 // epoll, eventfd, timerfd, inotify, io_uring have no type.
                 0 if !reopens => Some(Obstacle::Shared),
+                libc::S_IFREG if open.is_locked() => Some(Obstacle::Lock),
                 _ => None,
             }
         })
@@ -121,7 +134,7 @@ impl Descriptors {
     /// Whether nothing of the program's own is open: a parked copy then keeps no
     /// port, lock or file from whoever comes next.
     pub fn is_bare(&self, outside: &Outside) -> bool {
-        self.0.iter().all(|open| outside.0.contains(&open.facts.identity))
+        self.open.iter().all(|open| outside.0.contains(&open.facts.identity))
     }
 
     /// In a clone that is about to park: lets go of the connections that a resumed
@@ -129,7 +142,7 @@ impl Descriptors {
     /// one ends them. The resumed program finds them ended.
     pub fn sever(&self, outside: &Outside) {
         let connections = self
-            .0
+            .open
             .iter()
             .filter(|open| open.is_connection() && !outside.0.contains(&open.facts.identity));
         for open in connections {
@@ -145,7 +158,7 @@ impl Descriptors {
     /// In a resumed process: puts every file where it was.
     pub fn restore(&self, outside: &Outside) {
         let files: Vec<&Open> = self
-            .0
+            .open
             .iter()
             .filter(|open| {
                 open.position.is_some()
@@ -169,20 +182,27 @@ impl Descriptors {
 
     /// Whether a file, by device and inode, is open for writing.
     pub fn writes(&self, identity: (u64, u64)) -> bool {
-        self.0.iter().any(|open| {
+        self.open.iter().any(|open| {
             open.facts.identity == identity && open.facts.flags & libc::O_ACCMODE != libc::O_RDONLY
         })
     }
 
     /// The numbers of all open descriptors.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
-        self.0.iter().map(|open| open.descriptor)
+        self.open.iter().map(|open| open.descriptor)
     }
 }
 
 impl Open {
     fn mode(&self) -> i32 {
         self.facts.flags & libc::O_ACCMODE
+    }
+
+    /// Whether the program holds a lock by this descriptor.
+    fn is_locked(&self) -> bool {
+        std::fs::read(format!("/proc/self/fdinfo/{}", self.descriptor)).is_ok_and(|text| {
+            text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"lock:"))
+        })
     }
 
     fn is_connection(&self) -> bool {

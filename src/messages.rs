@@ -67,6 +67,12 @@ pub enum Record {
     },
     /// The options were changed by a second `enable`.
     Configured(Settings),
+    /// The program is about to change a file for the second time: checkpoints
+    /// from between the two would find it changed.
+    Outdated {
+        /// The last checkpoint before the first change.
+        after: Option<Index>,
+    },
     /// The program has printed a warning.
     Warned(Vec<u8>),
 }
@@ -77,6 +83,7 @@ const DEPENDENCY: u8 = 3;
 const WROTE: u8 = 4;
 const CONFIGURED: u8 = 5;
 const WARNED: u8 = 6;
+const OUTDATED: u8 = 7;
 
 impl Record {
     /// The record as bytes.
@@ -123,6 +130,10 @@ impl Record {
             Record::Configured(settings) => {
                 out.push(CONFIGURED);
                 settings.encode(&mut out);
+            }
+            Record::Outdated { after } => {
+                out.push(OUTDATED);
+                put_option(&mut out, after.map(u64::from));
             }
             Record::Warned(text) => {
                 out.push(WARNED);
@@ -172,6 +183,9 @@ impl Record {
             WROTE => Record::Wrote { path: input.rest() },
             CONFIGURED => Record::Configured(Settings::decode(&mut input)?),
             WARNED => Record::Warned(input.rest()),
+            OUTDATED => {
+                Record::Outdated { after: input.option()?.map(Index::try_from).transpose().ok()? }
+            }
             _ => return None,
         };
         Some(record)
@@ -329,6 +343,7 @@ mod tests {
             path().prop_map(|path| Record::Wrote { path }),
             settings().prop_map(Record::Configured),
             path().prop_map(Record::Warned),
+            any::<Option<Index>>().prop_map(|after| Record::Outdated { after }),
         ]
     }
 

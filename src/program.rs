@@ -24,9 +24,10 @@ use crate::sys::signals::Mask;
 use crate::sys::stdio;
 use crate::watch::{Stamp, content_digest};
 use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, getpid};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -107,11 +108,13 @@ pub struct Program {
     footprint: Option<Footprint>,
     /// When the program would have begun had it never been parked.
     began: Instant,
+    /// Processor time used by the processes it was before.
+    used: Duration,
     recent: u32,
     /// Paths recorded in this timeline.
     seen: HashSet<Vec<u8>>,
-    /// Paths the program has written without having read them.
-    written: HashSet<Vec<u8>>,
+    /// Files the program has made anew, and the checkpoint before that.
+    written: HashMap<Vec<u8>, Option<Index>>,
     /// Files it has opened with `w+`.
     emptied: Emptied,
     /// The program opens connections anew after a resume.
@@ -141,8 +144,11 @@ pub struct Candidate {
 /// What the program is about to do to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Write it; it need not be there.
+    /// Write it from its beginning; it need not be there.
     Make,
+    /// Write at its end; it need not be there. Logs are so written: they grow
+    /// with every run, resumed or not.
+    Append,
     /// Write to it where it is.
     Update,
     /// Remove it or give it another name.
@@ -176,6 +182,12 @@ impl std::fmt::Display for Declined {
             ),
             Declined::Obstacle(Obstacle::Shared) => out.write_str(
                 "an event queue is open, which a checkpoint cannot carry unless on_resume reopens it",
+            ),
+            Declined::Obstacle(Obstacle::Lock) => out.write_str(
+                "a file is locked, which a checkpoint would keep locked",
+            ),
+            Declined::Obstacle(Obstacle::NoDescriptor) => out.write_str(
+                "there is no descriptor left (see `ulimit -n`) to look at the open files with",
             ),
             Declined::Clone(Errno::EAGAIN) => out.write_str(
                 "no process could be had (EAGAIN; see `ulimit -u` and the cgroup's pids.max); \
@@ -239,9 +251,14 @@ impl Program {
         let outside = Descriptors::survey().outside(!start.inherited && has_children());
         let _ = stdio::flush_all();
         let timers = IntervalTimers::read();
+        let used = processor_time();
+        // Before there is a program, which may leave orphans at once.
+        let was_reaper = prctl::get_child_subreaper().unwrap_or(false);
+        prctl::set_child_subreaper(true).map_err(StartError::System)?;
         let mask = Mask::block_all();
         match fork() {
             Err(error) => {
+                let _ = prctl::set_child_subreaper(was_reaper);
                 mask.restore();
                 return Err(StartError::System(error));
             }
@@ -267,9 +284,10 @@ impl Program {
             placement: Placement::new(start.overhead, start.exact),
             footprint: None,
             began: Instant::now(),
+            used,
             recent: 0,
             seen: HashSet::new(),
-            written: HashSet::new(),
+            written: HashMap::new(),
             emptied: Emptied::new(),
             reopens: false,
             effect: false,
@@ -305,6 +323,11 @@ impl Program {
     /// The supervisor's process.
     pub fn supervisor(&self) -> Pid {
         self.supervisor
+    }
+
+    /// The processor time the program has used, in all the processes it was.
+    pub fn processor_time(&self) -> Duration {
+        self.used + processor_time()
     }
 
     /// No more checkpoints and records from this timeline.
@@ -393,8 +416,21 @@ impl Program {
         if !can_succeed(path, change) {
             return false;
         }
+        // A checkpoint from between two changes of one file would find the file
+        // as the second has left it.
+        match self.written.get(path) {
+            Some(&before) if before != self.current => {
+                self.send(&Record::Outdated { after: before });
+                self.current = before;
+                self.effect = true;
+            }
+            Some(_) => {}
+            None if change == Change::Make => {
+                self.written.insert(path.to_vec(), self.current);
+            }
+            None => {}
+        }
         if !self.seen.contains(path) {
-            self.written.insert(path.to_vec());
             return true;
         }
         self.send(&Record::Wrote { path: path.to_vec() });
@@ -485,6 +521,7 @@ impl Program {
         self.footprint = Some(Footprint::now());
         self.effect = false;
         let elapsed = self.began.elapsed();
+        let used = self.processor_time();
         let started = Instant::now();
         let outcome = checkpoint::take(&self.board, self.supervisor, &descriptors, &self.outside);
         match outcome {
@@ -503,6 +540,7 @@ impl Program {
             Ok(Outcome::Resumed(letter)) => {
                 self.pid = getpid();
                 self.began = Instant::now() - elapsed;
+                self.used = used;
                 // The counters of a clone begin at nought.
                 report::reset_count();
                 self.footprint = Some(Footprint::now());
@@ -572,7 +610,7 @@ impl Program {
             content,
         });
         // Read while it is still being written: the rest is our own doing, too.
-        if self.written.contains(path) && is_open_for_writing(path) {
+        if self.written.contains_key(path) && is_open_for_writing(path) {
             self.send(&Record::Wrote { path: path.to_vec() });
         }
     }
@@ -600,6 +638,12 @@ impl Program {
     }
 }
 
+/// The processor time of this process, which begins anew in each clone.
+fn processor_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
+        .map_or(Duration::ZERO, Duration::from)
+}
+
 /// Whether this process has subprocesses now.
 fn has_children() -> bool {
     let own = getpid();
@@ -616,8 +660,8 @@ fn can_succeed(path: &[u8], change: Change) -> bool {
     let writable = |path: &std::path::Path| access(path, AccessFlags::W_OK).is_ok();
     match (std::fs::symlink_metadata(path), change) {
         (Ok(_), Change::Move) => path.parent().is_some_and(writable),
-        (Ok(_), Change::Make | Change::Update) => writable(path) && !path.is_dir(),
-        (Err(_), Change::Make) => path.parent().is_some_and(writable),
+        (Ok(_), Change::Make | Change::Append | Change::Update) => writable(path) && !path.is_dir(),
+        (Err(_), Change::Make | Change::Append) => path.parent().is_some_and(writable),
         (Err(_), _) => false,
     }
 }

@@ -149,7 +149,7 @@ _forkmon() {
     _arguments -C -S -A '-*' \
 @flags@
         '1: :->program' \
-        '*:: :_normal' && return
+        '*:: :_normal'
     if [[ $state = program ]]; then
         (( CURRENT == 2 )) && _describe subcommand subcommands
         _alternative 'scripts:script:_files -g "*.lua(-.)"' 'commands:command:_command_names -e'

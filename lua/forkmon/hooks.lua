@@ -21,8 +21,8 @@ local hooks = {}
 ---@class forkmon.Report where the hooks report to; paths are as the program gives them
 ---@field read fun(path: string) a file is about to be read
 ---@field look_up fun(paths: string[]) the first of these that exists is about to be read
----@field write fun(path: string, empties: boolean?) a file is about to be written, or made; `empties`: it is
---- opened to be written from its beginning, and read
+---@field write fun(path: string, empties: boolean?, appends: boolean?) a file is about to be written, or made;
+--- `empties`: it is opened to be written from its beginning, and read; `appends`: to be written at its end
 ---@field change fun(path: string, moves: boolean): boolean a file that must be there is about to be written in
 --- place or, with `moves`, removed or renamed; false when that is going to fail
 ---@field act fun(from_now_on: boolean?) something else is about to happen that others can observe, or that cannot
@@ -42,9 +42,9 @@ local function befores(report, io, package)
     if path then report.read(path) end
   end
 
-  local function write(value, empties)
+  local function write(value, empties, appends)
     local path = path_of(value)
-    if path then report.write(path, empties) end
+    if path then report.write(path, empties, appends) end
   end
 
   local function change(value, moves)
@@ -64,7 +64,7 @@ local function befores(report, io, package)
     if kind == 'r' then read(value) end
     local updates = find(mode, '+', 1, true) ~= nil
     if kind ~= 'r' then
-      write(value, kind == 'w' and updates)
+      write(value, kind == 'w' and updates, kind == 'a')
     elseif updates then
       change(value, false)
     end
@@ -154,19 +154,23 @@ end
 ---@param hook fun(original: function, before: function, only: any): function|nil the core's; with `only`, what comes
 --- before sees only the calls whose first argument is that
 ---@param report forkmon.Report
+---@param clock fun(): number stands in for os.clock, which begins anew in every process
 ---@return fun() remove takes the hooks away wherever nobody has replaced them since
-function hooks.install(globals, hook, report)
+function hooks.install(globals, hook, report, clock)
   local replaced = {}
+
+  local function put(place, key, ours)
+    replaced[#replaced + 1] = { place = place, original = rawget(place, key), ours = ours }
+    rawset(place, key, ours)
+  end
 
   local function replace(place, key, before, only)
     local original = rawget(place, key)
     if type(original) ~= 'function' then return end
-    local ours = hook(original, before, only) or function(...)
+    put(place, key, hook(original, before, only) or function(...)
       if only == nil or ... == only then before(...) end
       return original(...)
-    end
-    rawset(place, key, ours)
-    replaced[#replaced + 1] = { place = place, original = original, ours = ours }
+    end)
   end
 
   local functions, befores_of_searchers, befores_of_stdin = befores(report, globals.io, globals.package)
@@ -179,6 +183,7 @@ function hooks.install(globals, hook, report)
     replace(searchers, slot, befores_of_searchers[index])
   end
 
+  put(globals.os, 'clock', clock)
   local stdin = globals.io.stdin
   local methods = getmetatable(stdin)
   methods = type(methods) == 'table' and methods.__index

@@ -28,6 +28,9 @@ function native.load()
     if match(message, "^module 'forkmon%.core' not found") then
       return nil, format('forkmon.core is not installed for %s: %s', lua, remedy)
     end
+    -- Each Lua has functions that the others do not have.
+    local file = match(message, "from file '(.-)': .*undefined symbol: luaL?_")
+    if file then return nil, format("'%s' was built for another Lua than %s: %s", file, lua, remedy) end
     return nil, format('forkmon.core cannot be loaded by %s: %s (%s)', lua, remedy, message)
   end
   if core.PLATFORM ~= 'linux' then

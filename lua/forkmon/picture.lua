@@ -99,6 +99,9 @@ local function lay_out(row)
   else
     for index, file in ipairs(row.files) do items[index] = { text = file } end
   end
+  if row.missing[1] then
+    items[#items + 1] = { text = text.count(#row.missing, 'place') .. ' without a file', title = all(row.missing) }
+  end
   local widest = WIDTH - MARGIN - NAME
   local lines, x = {}, widest
   for _, item in ipairs(items) do
@@ -189,8 +192,8 @@ function picture.draw(session)
     local headed = row.kind == 'checkpoint' and 40 or 24
     local tall = headed + #lines * LINE + 10
     if index % 2 == 1 then
-      put('<rect class="band" x="%d" y="%.1f" width="%d" height="%.1f" rx="6"/>', MARGIN - 12, y, WIDTH - 2 * MARGIN + 24,
-        tall)
+      put('<rect class="band" x="%d" y="%.1f" width="%d" height="%.1f" rx="6"/>', MARGIN - 12, y,
+        WIDTH - 2 * MARGIN + 24, tall)
     end
     head(row, y + 20)
     if row.from then

@@ -47,7 +47,7 @@ subcommands.list = {
     flags = {} },
   { name = 'restart', arguments = '[PID]', least = 0, most = 1,
     summary = 'run the program anew, from its very start',
-    text = { pid },
+    text = { 'Returns when the new run has begun.', pid },
     flags = {} },
   { name = 'stop', arguments = '[PID]', least = 0, most = 1,
     summary = 'end the program, its checkpoints and forkmon itself',

@@ -227,6 +227,8 @@ impl Machine {
             Event::Resumed => match self.phase {
                 Phase::Waking => {
                     self.phase = Phase::Running;
+                    // That was the program before.
+                    self.interrupted = None;
                     self.held_until = now + self.delays.ignore;
                     match self.pending {
                         Some(_) => self.stop_if_due(now),
@@ -454,6 +456,18 @@ mod tests {
             it.step(Event::Interrupt { from_terminal: true }, ms(3001)),
             [Action::End(libc::SIGINT)]
         );
+    }
+
+    #[test]
+    fn an_interrupt_is_no_concern_of_the_program_resumed_after_it() {
+        let mut it = machine();
+        it.step(Event::Interrupt { from_terminal: true }, ms(10));
+        assert_eq!(it.step(Event::Changed, ms(20)), [Action::Stop]);
+        it.step(Event::Ended(143), ms(21));
+        it.step(Event::Tick, ms(25));
+        it.step(Event::Cleared, ms(26));
+        it.step(Event::Resumed, ms(27));
+        assert_eq!(it.step(Event::Ended(0), ms(30)), [Action::Report(0)]);
     }
 
     #[test]

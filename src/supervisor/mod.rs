@@ -222,7 +222,6 @@ impl<'a> Supervisor<'a> {
                 descriptors::close(number);
             }
         }
-        nix::sys::prctl::set_child_subreaper(true)?;
         let mut set = SigSet::empty();
         for signal in SIGNALS {
             if signal == Signal::SIGCHLD || signal == DOORBELL || !signals::is_ignored(signal) {
@@ -292,10 +291,11 @@ impl<'a> Supervisor<'a> {
         self.touched = self.watcher.read();
         let ended = reap();
         self.take_records();
-        self.judge_touched();
+        // A signal that came with a change was there for the program to see, too.
         for signal in received {
             self.signalled(signal);
         }
+        self.judge_touched();
         for status in ended {
             self.child_changed(status);
         }
@@ -452,6 +452,9 @@ impl<'a> Supervisor<'a> {
                     own.check = self.began.elapsed() + OWN_FIRST;
                 }
                 Some(Record::Configured(settings)) => self.configure(settings),
+                Some(Record::Outdated { after }) => {
+                    self.end_checkpoints_after(after.map_or(Target::Start, Target::Checkpoint));
+                }
                 Some(Record::Warned(text)) => {
                     self.emit("warning", |event| event.string("text", &text));
                 }
@@ -517,7 +520,9 @@ impl<'a> Supervisor<'a> {
             || touch.removed
             || self.held.contains_key(&path)
             || !stamp.is_same_file(&known.stamp);
-        let unfinished = appeared && !touch.completed && is_being_written(name);
+        // An editor empties a file before it writes it.
+        let emptied = stamp.size() == Some(0) && known.stamp.size() != Some(0);
+        let unfinished = (appeared || emptied) && !touch.completed && is_being_written(name);
         if stamp == Stamp::Absent || unfinished {
             self.held.entry(path).or_insert(now + GRACE);
             self.feed(Event::Touched);

@@ -66,6 +66,14 @@ impl Stamp {
         }
     }
 
+    /// The size of a file in bytes.
+    pub fn size(&self) -> Option<u64> {
+        match *self {
+            Stamp::File { size, .. } => Some(size),
+            _ => None,
+        }
+    }
+
     /// Whether the file was modified after `time`, in nanoseconds since the epoch.
     pub fn is_newer_than(&self, time: i64) -> bool {
         matches!(*self, Stamp::File { modified, .. } if modified > time)
