@@ -1,2 +1,3 @@
 std = 'max'
 files['spec'].std = 'max+busted'
+files['examples/busted/spec'].std = 'max+busted'

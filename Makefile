@@ -8,7 +8,7 @@ LUAS = $(shell for lua in lua5.1 lua5.2 lua5.3 lua5.4 luajit; do \
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo test check-rust check-lua rocks specs soak bench clean
+.PHONY: help demo test check-rust check-lua rocks specs soak bench dist clean
 
 help:
 	@echo "make demo    install what is missing, build, and show the quick example"
@@ -16,6 +16,7 @@ help:
 	@echo "make specs   run the specs only, on the rocks that are installed (make rocks)"
 	@echo "make soak MINUTES=10 [SEED=n]   random programs and edits on every Lua in turn"
 	@echo "make bench   measure, print the tables and write them to docs/performance.md"
+	@echo "make dist    make the source rock, which luarocks install takes, of the last commit"
 	@echo "make clean   delete everything that was built"
 
 demo:
@@ -68,6 +69,9 @@ bench:
 	@sh spec/install.sh lua5.4 >/dev/null
 	@cargo build --release --locked --quiet --manifest-path bench/floor/Cargo.toml --target-dir target/floor
 	@lua5.3 bench/bench.lua $(ONLY)
+
+dist:
+	@sh rockspec/dist.sh
 
 clean:
 	rm -rf target

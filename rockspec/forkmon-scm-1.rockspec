@@ -21,4 +21,6 @@ build = {
   build_command = 'sh rockspec/build.sh build "$(LUA)"',
   install_command = 'sh rockspec/build.sh install "$(LUA)" "$(LUADIR)" "$(LIBDIR)"',
   install = { bin = { forkmon = 'bin/forkmon' } },
+  -- The manual page; `forkmon help --man` prints it too.
+  copy_directories = { 'share' },
 }

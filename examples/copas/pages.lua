@@ -1,0 +1,5 @@
+local pages = {}
+
+pages['/'] = function() return 'hello\n' end
+
+return pages

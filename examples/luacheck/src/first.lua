@@ -1,0 +1,7 @@
+local first = {}
+
+function first.twice(number)
+  return number * 2
+end
+
+return first

@@ -1,0 +1,4 @@
+return {
+  title = 'A small site',
+  pages = { 'index', 'about' },
+}
