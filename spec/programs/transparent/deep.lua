@@ -1,0 +1,2 @@
+DEPTH = DEPTH + 1
+dofile 'deep.lua'

@@ -1,0 +1,3 @@
+local function inner() error 'inner' end
+local function outer() inner() end
+outer()
