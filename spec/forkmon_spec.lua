@@ -38,7 +38,7 @@ local function core()
       if wanted[1] then calls[#calls + 1] = 'candidates ' .. table.concat(wanted, ' ') end
     end,
     absolute = absolute,
-    hook = function() end,
+    hook = function() end, clock = os.clock,
     reopens = function(reopens) reopened = reopens end,
     cmdline = function() return { 'lua', 'spec/forkmon_spec.lua' } end,
     isatty = function() return true end,

@@ -34,7 +34,7 @@ end
 
 before_each(function()
   seen, globals = {}, new_globals()
-  remove = hooks.install(globals, no_native_hook, report)
+  remove = hooks.install(globals, no_native_hook, report, os.clock)
 end)
 
 describe('the hook of', function()
@@ -118,7 +118,7 @@ describe('the searchers', function()
     globals = new_globals()
     local moonscript = function() end
     table.insert(globals.package.searchers, 2, moonscript)
-    hooks.install(globals, no_native_hook, report)
+    hooks.install(globals, no_native_hook, report, os.clock)
     assert.equal(moonscript, globals.package.searchers[2])
     assert.same({ 'look up ./a.lua /lib/a/init.lua' }, searched(3, 'a'))
     assert.same({ 'look up /lib/a.so' }, searched(5, 'a.b'))
@@ -128,7 +128,7 @@ describe('the searchers', function()
     globals = new_globals()
     globals.package.loaders, globals.package.searchers = globals.package.searchers, nil
     globals.package.searchpath = nil
-    hooks.install(globals, no_native_hook, report)
+    hooks.install(globals, no_native_hook, report, os.clock)
     seen = {}
     pcall(globals.package.loaders[2], 'a')
     assert.same({ 'look up ./a.lua /lib/a/init.lua' }, seen)
@@ -140,7 +140,7 @@ describe('install', function()
   it('uses the native hook where it makes one', function()
     globals = new_globals()
     local original, native = globals.io.open, function() end
-    hooks.install(globals, function(fn) return fn == original and native or nil end, report)
+    hooks.install(globals, function(fn) return fn == original and native or nil end, report, os.clock)
     assert.equal(native, globals.io.open)
   end)
 end)
@@ -150,7 +150,7 @@ describe('remove', function()
     local before = new_globals()
     local fresh = {}
     for key, value in pairs(before) do fresh[key] = value end
-    local install_remove = hooks.install(before, no_native_hook, report)
+    local install_remove = hooks.install(before, no_native_hook, report, os.clock)
     assert.are_not.equal(fresh.dofile, before.dofile)
     install_remove()
     assert.equal(fresh.dofile, before.dofile)

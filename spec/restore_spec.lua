@@ -437,6 +437,77 @@ support.each_lua(function(lua)
     end)
   end)
 
+  it('goes on with the processor time that was used', function()
+    run_thrice({
+      ['main.lua'] = [[
+        local began = os.clock()
+        repeat until os.clock() - began > 0.1
+        print 'started'
+        require 'part'
+        print(os.clock() - began > 0.1, os.clock() - began < 10)
+        print 'done'
+      ]],
+    }, { before = 'started\n', after = 'true\ttrue\n' })
+  end)
+
+  it('does not keep a lock that the program gives up', function()
+    local project = syscalls.project {
+      ['part.lua'] = '',
+      ['main.lua'] = [[
+        local syscalls = require 'syscalls'
+        local EXCLUSIVE_AT_ONCE = 2 + 4
+        local first = io.open('lock', 'w')
+        local locked = syscalls.flock(3, EXCLUSIVE_AT_ONCE)
+        require 'part'
+        first:close()
+        local second = io.open('lock', 'w')
+        print(locked, syscalls.flock(3, EXCLUSIVE_AT_ONCE))
+        print 'done'
+      ]],
+    }
+    local plain = lua:start { 'main.lua', cwd = project.root }
+    plain:expect 'done\n'
+    assert.same({ 'exited', 0 }, { plain:wait() })
+    local program = start(project)
+    for _ = 1, 2 do
+      program:expect_exactly(plain.stdout.text)
+      project:replace('part.lua', '-- saved')
+    end
+    program:expect_exactly(plain.stdout.text)
+    program:stop()
+  end)
+
+  it('comes from before the first of two changes that the program makes to a file', function()
+    local project = support.project {
+      ['late.lua'] = 'print "late"',
+      ['main.lua'] = [[
+        print 'started'
+        local file = io.open('made', 'w')
+        file:write 'one\n'
+        file:close()
+        for line in io.lines 'made' do print(line) end
+        file = io.open('made', 'a')
+        file:write 'two\n'
+        file:close()
+        dofile 'late.lua'
+        for line in io.lines 'made' do print(line) end
+        print 'done'
+      ]],
+    }
+    local program = start(project, { '--filter', '%.lua$;/made$' })
+    local output = 'one\nlate\none\ntwo\ndone\n'
+    program:expect_exactly('started\n' .. output)
+    -- A resume at the read of `made` would find both lines there.
+    assert(os.execute("'" .. lua.tree .. "/bin/forkmon' resume " .. program.pid .. ' ' .. project:path 'made'
+      .. ' >/dev/null 2>&1'))
+    program:expect 'done\n'
+    assert.truthy(program.stdout.text:find('\none\nlate\none\ntwo\ndone\n$'))
+    -- What comes after the second change has a checkpoint of its own again.
+    project:replace('late.lua', 'print "later"')
+    program:expect_exactly 'later\none\ntwo\ndone\n'
+    program:stop()
+  end)
+
   it('lets a program close every descriptor, and open others', function()
     local project = syscalls.project {
       ['main.lua'] = [[
