@@ -1,5 +1,4 @@
 local options = require 'forkmon.options'
-local search = require 'forkmon.search'
 
 local function environment(variables)
   return function(name) return variables[name] end
@@ -154,28 +153,5 @@ describe('a later call of enable', function()
     assert.is_false(second.quiet)
     assert.equal(9, second.restart_delay)
     assert.same({ '%.lua$' }, second.filter)
-  end)
-end)
-
-describe('the definitions', function()
-  it('are those of the annotations in forkmon.lua', function()
-    local documented, defined = {}, {}
-    for line in io.lines(search.find('forkmon', package.path)) do
-      local class = line:match('^%-%-%-@class (%S+)')
-      if class then documented.current = class == 'forkmon.Options' end
-      local field = documented.current and line:match('^%-%-%-@field (%w[%w_]*)%?')
-      if field then documented[#documented + 1] = field end
-    end
-    documented.current = nil
-    for _, definition in ipairs(options.definitions) do defined[#defined + 1] = definition.name end
-    assert.same(defined, documented)
-  end)
-
-  it('all show up in the help, in lines that fit a terminal', function()
-    local help = options.help()
-    for _, definition in ipairs(options.definitions) do
-      assert.truthy(help:find('  ' .. definition.flag .. ' ', 1, true), definition.flag)
-    end
-    for line in help:gmatch('[^\n]+') do assert.is_true(#line <= 80, line) end
   end)
 end)

@@ -135,6 +135,22 @@ support.each_lua(function(lua)
       end)
     end)
 
+    it('keeps what was still in a buffer at the checkpoint, whatever led to it', function()
+      run_thrice({
+        ['main.lua'] = [[
+          local file = io.open('out', 'w')
+          file:write 'before\n'
+          os.remove(os.tmpname()) -- an effect that needs no look at what was written
+          require 'part'
+          file:write 'after\n'
+          file:close()
+          print 'done'
+        ]],
+      }, { before = '', after = '' }, function(project)
+        assert.equal('before\nafter\n', project:read 'out')
+      end)
+    end)
+
     it('leaves no longer rest of an earlier run', function()
       local project = syscalls.project {
         ['main.lua'] = [[

@@ -1,0 +1,432 @@
+--- Asking and telling a running forkmon: status, resume, restart, stop, and forkmon.status().
+--
+-- Each spec has a folder for sockets of its own ($XDG_RUNTIME_DIR), so that "all sessions" are those of the spec.
+
+local dkjson = require 'dkjson'
+local lfs = require 'lfs'
+local posix = require 'posix'
+local support = require 'spec.support'
+
+-- Two loads with work between them, a label, and then input: the program stays where it is.
+local files = {
+  ['main.lua'] = [[
+local function work(seconds)
+  local began = os.clock()
+  while os.clock() - began < seconds do end
+end
+print 'start'
+work(0.01)
+dofile 'a.lua'
+work(0.1)
+dofile 'b.lua'
+print 'both'
+local resumed = require('forkmon').checkpoint 'loaded'
+print(resumed and 'again' or 'first')
+io.read()
+]],
+  ['a.lua'] = "print 'a'",
+  ['b.lua'] = "print 'b'",
+}
+
+support.each_lua(function(lua)
+  local runtime
+
+  before_each(function() runtime = support.project() end)
+
+  local function environment(additions)
+    local env = { XDG_RUNTIME_DIR = runtime.root, LC_ALL = 'C.UTF-8', COLUMNS = '80' }
+    for name, value in pairs(additions or {}) do env[name] = value end
+    return env
+  end
+
+  --- A program under forkmon, up to its last line.
+  local function start(source, last, ...)
+    local project = support.project(source)
+    local program = lua:forkmon { '--exact', '--quiet', cwd = project.root, stdin = 'pipe', env = environment(), ... }
+    program:expect(last .. '\n')
+    return program, project
+  end
+
+  local function session(...)
+    local options = { ... }
+    options[#options + 1] = 'main.lua'
+    return start(files, 'first', table.unpack(options))
+  end
+
+  --- Runs a subcommand: its status, output and messages.
+  local function run(folder, arguments, env)
+    arguments.cwd, arguments.env, arguments.stderr = folder, environment(env), 'separate'
+    local client = lua:forkmon(arguments)
+    local _, status = client:wait()
+    return status, client.stdout.text, client.stderr.text
+  end
+
+  local function ask(folder)
+    local status, output = run(folder, { 'status', '--json' })
+    assert.equal(0, status)
+    return assert(dkjson.decode(output))
+  end
+
+  local function checkpoint_named(status, name)
+    for _, checkpoint in ipairs(status.checkpoints) do
+      if checkpoint.name == name then return checkpoint end
+    end
+    error('no checkpoint is called ' .. name)
+  end
+
+  local function fails(folder, arguments, message)
+    local status, output, errors = run(folder, arguments)
+    assert.same({ 1, '', 'forkmon: ' .. message .. '\n' }, { status, output, errors })
+  end
+
+  local function paths(project, ...)
+    local list = {}
+    for index, name in ipairs { ... } do list[index] = project:path(name) end
+    return list
+  end
+
+  it('status tells all there is as JSON', function()
+    local program, project = session()
+    local list = ask '/'
+    assert.equal(1, #list)
+    local status = list[1]
+    assert.same({ program.pid, project.root, 'running', 0, 3, 0, {} }, {
+      status.pid, status.directory, status.state, status.resumes, status.files, status.polled, status.restart_files })
+    assert.truthy(status.command:find(' main.lua', 1, true))
+    assert.truthy(support.proc.command(status.program):find('main.lua', 1, true))
+
+    local main, a, b, loaded = table.unpack(status.checkpoints)
+    assert.same({ 0, 1, 2, 3 }, { main.number, a.number, b.number, loaded.number })
+    assert.same({ project:path 'main.lua', project:path 'a.lua', project:path 'b.lua', 'loaded' },
+      { main.name, a.name, b.name, loaded.name })
+    assert.same({ paths(project, 'main.lua'), paths(project, 'a.lua'), paths(project, 'b.lua'), {} },
+      { main.files, a.files, b.files, loaded.files })
+    assert.same({ false, true }, { b.explicit, loaded.explicit })
+    assert.is_true(b.at - a.at >= 0.1, 'the work between them takes so long')
+    assert.is_true(loaded.at >= b.at and status.elapsed >= loaded.at)
+    local memory = 0
+    for _, checkpoint in ipairs(status.checkpoints) do
+      memory = memory + checkpoint.memory
+      assert.equal(tostring(program.pid), support.proc.status(checkpoint.pid, 'PPid'))
+    end
+    assert.is_true(memory > 50000 and status.memory > memory)
+    program:stop 'INT'
+  end)
+
+  it('status names files of any bytes in valid JSON', function()
+    local program, project = start({ ['main.lua'] = "dofile 'od\255d\\n\"\195\169.lua' print 'ready'",
+      ['od\255d\n"\195\169.lua'] = '' }, 'ready', 'main.lua')
+    local status, output = run(project.root, { 'status', '--json' })
+    assert.equal(0, status)
+    assert.truthy(output:find([[/od\udcffd\n\"é.lua"]], 1, true))
+    assert.falsy(output:find('\255', 1, true))
+    assert.equal(0, (run(project.root, { 'resume', 'od\255d\n"\195\169.lua' })))
+    program:expect 'ready\n'
+    program:stop 'INT'
+  end)
+
+  it('status prints a table whose bars show where the time goes', function()
+    local program, project = session()
+    local _, output = run('/', { 'status' })
+    local lines = {}
+    for line in output:gmatch '([^\n]*)\n' do lines[#lines + 1] = line end
+    assert.truthy(lines[1]:find(('^%d running: .* main%%.lua$'):format(program.pid)))
+    assert.truthy(lines[2]:find '^ +has run %d+ m?s, 3 files, 0 resumes, [%d.]+ [kMG]B$')
+    assert.equal((' '):rep(#tostring(program.pid) + 1) .. 'in ' .. project.root, lines[3])
+    assert.same({ '', 10 }, { lines[4], #lines })
+    assert.truthy(lines[5]:find '^  #  when +saves +memory  resumed  files$')
+    local bars = {}
+    for row, name in ipairs { 'main%.lua', 'a%.lua', 'b%.lua', "'loaded'" } do
+      local pattern = ('^  %d  ([█░]*) +[%%d.]+ m?s +[%%d.]+ [kMG]B +0  %s$'):format(row - 1, name)
+      bars[row] = lines[5 + row]:match(pattern)
+      assert.truthy(bars[row], lines[5 + row])
+    end
+    local function count(bar, glyph) return select(2, bar:gsub(glyph, '')) end
+    assert.is_true(count(bars[3], '█') > 2 * count(bars[2], '█'), 'the work before b is most of it')
+    assert.equal(count(bars[3], '░█') == 1 and count(bars[2], '█'), count(bars[3], '░'))
+    program:stop 'INT'
+  end)
+
+  it('status fits the terminal, and a locale without UTF-8', function()
+    local program, project = session()
+    local drawn = 0
+    for _, columns in ipairs { 64, 80, 132 } do
+      local _, output = run(project.root, { 'status' }, { COLUMNS = tostring(columns), LC_ALL = 'C' })
+      assert.falsy(output:find '[\128-\255]')
+      local bar = output:match '\n  2  (%-*#+) '
+      assert.is_true(#bar > drawn, 'a wider terminal shows more')
+      drawn = #bar
+      local widest = 0
+      for line in output:match('#  when.*'):gmatch '[^\n]+' do widest = math.max(widest, #line) end
+      assert.is_true(widest <= columns, output)
+    end
+    local terminal = lua:forkmon { 'status', cwd = project.root, tty = true, env = environment { COLUMNS = false } }
+    terminal:wait()
+    assert.truthy(terminal.stdout.text:find('#  when', 1, true))
+    program:stop 'INT'
+  end)
+
+  it('status draws a picture with every file', function()
+    local program, project = session()
+    assert.same({ 0, '', '' }, { run(project.root, { 'status', '--svg', 'time.svg' }) })
+    local picture = project:read 'time.svg'
+    assert.truthy(picture:find '^<svg xmlns="http://www.w3.org/2000/svg"')
+    for _, name in ipairs { 'main.lua', 'a.lua', 'b.lua', 'loaded' } do
+      assert.truthy(picture:find('>' .. name .. '<', 1, true), name)
+    end
+    fails(project.root, { 'status', '--svg', '/proc/none/x.svg' },
+      'cannot write /proc/none/x.svg: No such file or directory')
+    program:stop 'INT'
+  end)
+
+  it('resume goes on from a number, a label and a file', function()
+    local program, project = session()
+    local function resume(...)
+      assert.same({ 0, '', '' }, { run(project.root, { 'resume', ... }) })
+    end
+    resume 'loaded'
+    program:expect_exactly 'again\n'
+    resume '2'
+    program:expect_exactly 'b\nboth\nfirst\n'
+    resume('a.lua')
+    program:expect_exactly 'a\nb\nboth\nfirst\n'
+    resume(tostring(program.pid), project:path 'b.lua')
+    program:expect_exactly 'b\nboth\nfirst\n'
+    resume(tostring(program.pid), '--', './a.lua')
+    program:expect_exactly 'a\nb\nboth\nfirst\n'
+    local status = ask '/'[1]
+    assert.same({ 5, 2, 0 }, { status.resumes, checkpoint_named(status, project:path 'a.lua').resumed,
+      checkpoint_named(status, 'loaded').resumed })
+    program:stop 'INT'
+  end)
+
+  it('restart runs the program anew under the same pid', function()
+    local program, project = session()
+    project:write('main.lua', "print 'new' io.read()") -- noticed as well: the restart covers it
+    assert.equal(0, (run(project.root, { 'restart' })))
+    program:expect 'new\n'
+    assert.equal(program.pid, ask '/'[1].pid)
+    program:stop 'INT'
+  end)
+
+  it('stop returns when everything has ended', function()
+    local program, project = session()
+    assert.same({ 0, '', '' }, { run(project.root, { 'stop' }) })
+    assert.same({ 'killed', posix.SIGTERM }, { program:wait() })
+    fails(project.root, { 'status' }, 'no forkmon is running')
+  end)
+
+  it('says when there is none to ask', function()
+    fails('/', { 'status' }, 'no forkmon is running')
+    local status, output, errors = run('/', { 'status', '--json' })
+    assert.same({ 1, '[]\n', '' }, { status, output, errors })
+    for _, verb in ipairs { 'restart', 'stop' } do
+      fails('/', { verb }, 'no forkmon is running')
+      fails('/', { verb, '2147483647' }, ('cannot %s 2147483647: no forkmon has this PID'):format(verb))
+    end
+    fails('/', { 'resume', '1' }, 'no forkmon is running')
+    fails('/', { 'status', '2147483647' }, 'cannot ask 2147483647: no forkmon has this PID')
+  end)
+
+  it('says what is wrong with a checkpoint, a label or a file', function()
+    local program, project = session()
+    local cannot = ('cannot resume %d: '):format(program.pid)
+    fails(project.root, { 'resume', '9' }, cannot .. 'there is no checkpoint 9, the last is 3')
+    fails(project.root, { 'resume', tostring(program.pid) },
+      cannot .. ('there is no checkpoint %d, the last is 3 (a PID goes before a checkpoint)'):format(program.pid))
+    fails(project.root, { 'resume', 'other.lua' },
+      cannot .. "no checkpoint, label or watched file is called 'other.lua'")
+    fails(project.root, { 'resume', '/etc/\27[1mx' },
+      cannot .. "no checkpoint, label or watched file is called '/etc/?[1mx'")
+    posix.kill(checkpoint_named(ask('/')[1], project:path 'b.lua').pid, posix.SIGKILL)
+    support.wait_until('the end of checkpoint 2', function() return #ask('/')[1].checkpoints == 3 end)
+    fails(project.root, { 'resume', '2' }, cannot .. 'checkpoint 2 is gone')
+    assert.equal(0, (run(project.root, { 'resume', 'b.lua' })))
+    program:expect_exactly 'a\nb\nboth\nfirst\n'
+    program:stop 'INT'
+  end)
+
+  it('asks which one when two run here, or only elsewhere', function()
+    local program, project = session()
+    local other = lua:forkmon { '--quiet', 'main.lua', cwd = project.root, stdin = 'pipe', env = environment() }
+    other:expect 'first\n'
+    local function lines(...)
+      local text = {}
+      for index, one in ipairs { ... } do
+        text[index] = ('\n  %d  %s  (in %s)'):format(one.pid, support.proc.command(one.pid), project.root)
+      end
+      return table.concat(text)
+    end
+    local first, second = program, other
+    if first.pid > second.pid then first, second = second, first end
+    fails(project.root, { 'stop' },
+      '2 of them run in this folder; `forkmon stop PID` names one:' .. lines(first, second))
+    fails(project.root, { 'status', '--svg', 'x' },
+      '2 of them run in this folder; `forkmon status --svg FILE PID` names one:' .. lines(first, second))
+    local _, output = run(project.root, { 'status' })
+    assert.truthy(output:find('^' .. first.pid .. ' .*\n\n' .. second.pid .. ' '))
+    assert.same({ 0, '', '' }, { run(project.root, { 'stop', tostring(other.pid) }) })
+    other:wait()
+    fails('/', { 'restart' },
+      'no forkmon runs in this folder; `forkmon restart PID` names one of those elsewhere:' .. lines(program))
+    program:stop 'INT'
+  end)
+
+  it('refuses what belongs to somebody else', function()
+    local program = session()
+    local command = { 'forkmon', 'stop', tostring(program.pid), env = environment {
+      PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' } }
+    local pid = program.pid
+    if posix.getpid 'uid' == 0 then
+      for index, word in ipairs { 'setpriv', '--reuid=65534', '--regid=65534', '--clear-groups' } do
+        table.insert(command, index, word)
+      end
+    else
+      command[3], pid = '1', 1 -- the first process is root's
+    end
+    local client = support.start(command)
+    assert.same({ 'exited', 1 }, { client:wait() })
+    assert.equal(('forkmon: cannot stop %d: it belongs to another user\n'):format(pid), client.stdout.text)
+    assert.equal(1, #ask '/')
+    program:stop 'INT'
+  end)
+
+  it('refuses wrong command lines with status 2', function()
+    for _, case in ipairs {
+      { { 'status', 'x1' }, "'x1' is no PID" },
+      { { 'stop', '0' }, "'0' is no PID" },
+      { { 'restart', '-1' }, "unknown option '-1'; try 'forkmon help restart'" },
+      { { 'resume' }, "not enough arguments; try 'forkmon help resume'" },
+      { { 'stop', '1', '2' }, "too many arguments; try 'forkmon help stop'" },
+      { { 'status', '--jsn' }, "unknown option '--jsn' (did you mean '--json'?); try 'forkmon help status'" },
+      { { 'status', '--svg' }, "option --svg needs a value; try 'forkmon help status'" },
+      { { 'status', '--json=1' }, "option --json takes no value; try 'forkmon help status'" },
+      { { 'help', 'stauts' }, "no subcommand is called 'stauts' (did you mean 'status'?)" },
+      { { 'completion', 'csh' }, "no completion for 'csh': bash, zsh and fish are known" },
+    } do
+      local status, output, errors = run('/', case[1])
+      assert.same({ 2, '', 'forkmon: ' .. case[2] .. '\n' }, { status, output, errors })
+    end
+    local status, _, errors = run('/', { 'statsu' })
+    assert.same({ 127, "forkmon: cannot run 'statsu': No such file or directory (did you mean 'status'?)\n" },
+      { status, errors })
+  end)
+
+  it('runs a program that is called as a subcommand', function()
+    local project = support.project { status = "print 'a program'" }
+    for _, words in ipairs { { '--', 'status' }, { './status' }, { '--quiet', 'status' } } do
+      words.cwd, words.env = project.root, environment()
+      local program = lua:forkmon(words)
+      program:expect 'a program\n'
+      program:stop 'INT'
+    end
+  end)
+
+  it('is told to the program itself', function()
+    local program, project = start({ ['main.lua'] = [[
+      local forkmon = require 'forkmon'
+      dofile 'a.lua'
+      local status = assert(forkmon.status())
+      print(status.state, #status.checkpoints, status.resumes, status.checkpoints[2].files[1])
+      forkmon.disable()
+      print(forkmon.status())
+      io.read()
+    ]], ['a.lua'] = "print 'a'" }, 'a', 'main.lua')
+    program:expect_exactly(('running\t2\t0\t%s\nnil\tforkmon is not enabled\n'):format(project:path 'a.lua'))
+    project:write('a.lua', "print 'A'")
+    program:expect_exactly(('A\nrunning\t2\t1\t%s\nnil\tforkmon is not enabled\n'):format(project:path 'a.lua'))
+    program:stop 'INT'
+  end)
+
+  describe('the socket', function()
+    local function modes(path)
+      local found = posix.stat(path)
+      return found and found.mode, found and found.uid
+    end
+
+    local function socket(program, folder)
+      return ('%s/%d.sock'):format(folder or runtime:path 'forkmon', program.pid)
+    end
+
+    it('is for its owner alone, and gone with the session', function()
+      local program = session()
+      assert.equal('rwx------', modes(runtime:path 'forkmon'))
+      assert.equal('rw-------', modes(socket(program)))
+      program:stop 'INT'
+      assert.is_nil(posix.stat(socket(program)))
+    end)
+
+    it('is in the temporary folder where there is no XDG_RUNTIME_DIR', function()
+      local project = support.project(files)
+      local env = { XDG_RUNTIME_DIR = false, TMPDIR = runtime.root }
+      local program = lua:forkmon { '--quiet', 'main.lua', cwd = project.root, stdin = 'pipe', env = env }
+      program:expect 'first\n'
+      local folder = runtime:path('forkmon-' .. posix.getpid 'euid')
+      assert.equal('rwx------', modes(folder))
+      assert.equal('rw-------', modes(socket(program, folder)))
+      local status, output = run(project.root, { 'status' }, env)
+      assert.equal(0, status)
+      assert.truthy(output:find('^' .. program.pid .. ' '))
+      program:stop 'INT'
+    end)
+
+    it('of a killed supervisor is cleared away', function()
+      local program, project = session()
+      program:stop 'KILL'
+      assert.truthy(posix.stat(socket(program)))
+      fails(project.root, { 'status' }, 'no forkmon is running')
+      assert.is_nil(posix.stat(socket(program)))
+    end)
+
+    it('is not put where others could have prepared something', function()
+      runtime:mkdir 'forkmon'
+      posix.chmod(runtime:path 'forkmon', 'rwxrwxrwx')
+      local program, project = session()
+      assert.is_nil(posix.stat(socket(program)))
+      fails(project.root, { 'status' }, 'no forkmon is running')
+      program:stop 'INT'
+    end)
+
+    it('serves many who ask at once, and some who never finish', function()
+      local program = session()
+      local mute = {}
+      local path = socket(program)
+      for index = 1, 20 do
+        mute[index] = assert(posix.socket(posix.AF_UNIX, posix.SOCK_STREAM, 0))
+        assert(posix.connect(mute[index], { family = posix.AF_UNIX, path = path }))
+      end
+      assert.equal(program.pid, ask '/'[1].pid)
+      for _, descriptor in ipairs(mute) do posix.close(descriptor) end
+      assert.equal(program.pid, ask '/'[1].pid)
+      program:stop 'INT'
+    end)
+  end)
+
+  it('status answers while 10,000 files are watched', function()
+    local project = support.project()
+    for folder = 1, 100 do
+      assert(lfs.mkdir(project:path(('d%d'):format(folder))))
+      for file = 1, 100 do io.open(project:path(('d%d/%d.txt'):format(folder, file)), 'w'):close() end
+    end
+    project:write('main.lua', [[
+      for folder = 1, 100 do
+        for file = 1, 100 do io.open(('d%d/%d.txt'):format(folder, file)):close() end
+      end
+      print 'ready'
+      io.read()
+    ]])
+    local program = lua:forkmon { '--quiet', '--filter', '%.lua$;%.txt$', 'main.lua', cwd = project.root,
+      stdin = 'pipe', env = environment() }
+    program:expect 'ready\n'
+    local status = ask '/'[1]
+    local seen = 0
+    for _, checkpoint in ipairs(status.checkpoints) do
+      assert.equal(#checkpoint.files, checkpoint.count)
+      seen = seen + #checkpoint.files
+    end
+    assert.same({ 10001, 10001 }, { status.files, seen })
+    assert.same({ 0, '', '' }, { run(project.root, { 'status', '--svg', 'many.svg' }) })
+    assert.truthy(project:read 'many.svg':find('d100/100.txt', 1, true))
+    program:stop 'INT'
+  end)
+end)

@@ -1,0 +1,323 @@
+--- What forkmon does when the system gives it less than it wants: it says so once, and stays right.
+--
+-- Limits are lowered for the session alone: those on inotify in a user namespace of its own, that
+-- on processes for a user id that nobody else has. Where the machine does not allow that, the
+-- specs are pending. Programs whose output goes nowhere keep a log by which they are watched.
+
+local posix = require 'posix'
+local support = require 'spec.support'
+local Viewer = require 'spec.support.viewer'
+
+local proc = support.proc
+
+local function succeeds(command)
+  return (os.execute(command .. ' >/dev/null 2>&1'))
+end
+
+local has_namespaces = succeeds "unshare --user --map-root-user sh -c 'echo 9 >/proc/sys/user/max_inotify_watches'"
+local is_root = posix.geteuid() == 0
+
+local function quote(word)
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+local function count(text, part)
+  local found, from = 0, 1
+  while true do
+    local _, last = text:find(part, from, true)
+    if not last then return found end
+    found, from = found + 1, last + 1
+  end
+end
+
+local function inotify_instances(pid)
+  local found = 0
+  for _, target in pairs(proc.descriptors(pid)) do
+    if target == 'anon_inode:inotify' then found = found + 1 end
+  end
+  return found
+end
+
+support.each_lua(function(lua)
+  local environment = { PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' }
+
+  --- Starts the viewer by a shell command, `%s` standing for forkmon and its arguments.
+  local function start_by(shell, project, files, more)
+    local words = { 'forkmon', '--exact', '--filter', '%.txt$', posix.getcwd() .. '/spec/programs/viewer.lua' }
+    for _, name in ipairs(files) do words[#words + 1] = name end
+    for i, word in ipairs(words) do words[i] = quote(word) end
+    local options = { 'sh', '-c', (shell:gsub('%%s', function() return table.concat(words, ' ') end)),
+      cwd = project.root, env = environment, stdin = 'pipe' }
+    for name, value in pairs(more or {}) do options[name] = value end
+    return support.start(options)
+  end
+
+  it('looks at every file after an overflow of the queue', function()
+    local limit = tonumber(io.open('/proc/sys/fs/inotify/max_queued_events'):read '*a')
+    local project = support.project { ['a.txt'] = 'a1', ['b.txt'] = 'b1', ['c.txt'] = 'c1' }
+    -- Old files: what was saved just now is looked at once more anyhow.
+    assert(os.execute(("touch -d '1 hour ago' '%s'/*.txt"):format(project.root)))
+    local viewer = Viewer.start(lua, project, { files = { 'a.txt', 'b.txt', 'c.txt' }, stay = true })
+    viewer:expect 'shows c1'
+    support.wait_until('the supervisor to sleep', function() return proc.state(viewer.pid) == 'S' end)
+    viewer.program:signal 'STOP'
+    support.wait_until('the stop', function() return proc.state(viewer.pid) == 'T' end)
+    -- One event each at least, and as no two alike follow each other, the kernel merges none.
+    for i = 1, limit + 1 do project:write('filler' .. i % 2, '') end
+    project:write('b.txt', 'b2')
+    project:replace('c.txt', 'c2')
+    viewer.program:signal 'CONT'
+    viewer:expect 'shows b2'
+    viewer:expect 'shows c2'
+    viewer:expect_quiet 'a.txt'
+    viewer:stop()
+  end)
+
+  local limits = {
+    { name = 'watches', what = 'no inotify watches left', sysctl = 'fs.inotify.max_user_watches' },
+    { name = 'instances', what = 'no inotify instance could be had', sysctl = 'fs.inotify.max_user_instances' },
+  }
+  for _, limit in ipairs(limits) do
+    for _, left in ipairs(limit.name == 'watches' and { 0, 2 } or { 0 }) do
+      it(('polls when there are %d inotify %s left, and says so once'):format(left, limit.name), function()
+        if not has_namespaces then return pending 'user namespaces are not allowed here' end
+        local project = support.project { ['a.txt'] = 'a1', ['deep/er/b.txt'] = 'b1', ['folder/c.txt'] = 'c1' }
+        local program = start_by(
+          ('exec unshare --user --map-root-user sh -c "echo %d >/proc/sys/user/max_inotify_%s; exec \\"\\$@\\"" x %%s')
+            :format(left, limit.name), project, { 'a.txt', 'deep/er/b.txt', 'folder/c.txt', 'missing.txt' })
+        program:expect 'startup'
+        for _, name in ipairs { 'folder/c.txt', 'deep/er/b.txt', 'a.txt', 'missing.txt' } do
+          project:write(name, 'new ' .. name)
+          program:expect('shows new ' .. name)
+        end
+        project:replace('a.txt', 'newer')
+        program:expect 'shows newer\n'
+        local seen = program.stdout.text
+        assert.equal(1, count(seen, limit.what))
+        assert.equal(1, count(seen, ('sysctl %s='):format(limit.sysctl)))
+        assert.equal(1, count(seen, 'startup'))
+        program:stop()
+      end)
+    end
+  end
+
+  it('uses one inotify instance, and with poll none', function()
+    for _, flags in ipairs { {}, { '--poll', '30' } } do
+      local project = support.project { ['value.txt'] = 'first' }
+      local viewer = Viewer.start(lua, project, { flags = flags })
+      viewer:expect_first('value.txt', 'shows first')
+      project:write('value.txt', 'second')
+      viewer:expect_resume('value.txt', 'shows second')
+      assert.equal(#flags == 0 and 1 or 0, inotify_instances(viewer.pid))
+      project:replace('value.txt', 'third')
+      viewer:expect_resume('value.txt', 'shows third')
+      project:remove 'value.txt'
+      viewer:expect_resume('value.txt', 'value.txt: No such file or directory')
+      project:write('value.txt', 'fourth')
+      viewer:expect_resume('value.txt', 'shows fourth')
+      viewer:expect_quiet 'value.txt'
+      viewer:stop()
+    end
+  end)
+
+  describe('when no more processes can be had', function()
+    -- A user id of our own: the limit counts all processes of a user.
+    local user = 100000 + posix.getpid 'pid'
+
+    local function start(processes)
+      local project = support.project { ['a.txt'] = 'a1', ['b.txt'] = 'b1', ['c.txt'] = 'c1' }
+      posix.chmod(project.root, 'rwxr-xr-x')
+      local program = start_by(
+        ('exec setpriv --reuid=%d --clear-groups --inh-caps=-all prlimit --nproc=%d %%s'):format(user, processes),
+        project, { 'a.txt', 'b.txt', 'c.txt', 'stay' })
+      return program, project
+    end
+
+    it('goes on without further checkpoints, and says so once', function()
+      if not is_root then return pending 'only root can become a user that nobody is' end
+      for processes = 2, 4 do
+        local program, project = start(processes)
+        program:expect 'shows c1\n'
+        assert.equal(1, count(program.stdout.text, 'no process could be had (EAGAIN'))
+        for i, name in ipairs { 'c', 'b', 'a', 'c' } do
+          local text = ('%s%d%d'):format(name, processes, i)
+          project:write(name .. '.txt', text)
+          program:expect('shows ' .. text .. '\n')
+          program:expect_match(name == 'c' and '' or 'shows c%w+\n')
+        end
+        program:stop()
+      end
+    end)
+
+    it('goes on without forkmon where there cannot even be a supervisor', function()
+      if not is_root then return pending 'only root can become a user that nobody is' end
+      local program = start(1)
+      program:expect 'no process could be had for the supervisor (EAGAIN'
+      program:expect 'startup\nshows a1\nshows b1\nshows c1\n'
+      program:close_stdin()
+      assert.same({ 'exited', 0 }, { program:wait() })
+    end)
+
+    it('says nothing when there are enough', function() -- the negative control
+      if not is_root then return pending 'only root can become a user that nobody is' end
+      local program = start(20)
+      program:expect 'shows c1\n'
+      assert.equal(0, count(program.stdout.text, 'EAGAIN'))
+      program:stop()
+    end)
+  end)
+
+  describe('with nowhere to write to', function()
+    local project
+
+    before_each(function()
+      project = support.project {
+        ['value.txt'] = 'first', log = '',
+        ['main.lua'] = [[
+          local file = io.open 'value.txt'
+          local log = io.open('log', 'a')
+          log:write(file:read '*a', '\n')
+          log:close()
+          if arg[1] == 'close' then
+            io.stdin:close()
+            io.stdout:close()
+            io.stderr:close()
+          else
+            print 'output'
+            io.stdout:flush()
+            io.stderr:write 'error\n'
+          end
+        ]],
+      }
+    end)
+
+    local function start(shell, more)
+      local options = { 'sh', '-c', shell, cwd = project.root, env = environment }
+      for name, value in pairs(more or {}) do options[name] = value end
+      return support.start(options)
+    end
+
+    local function expect_log(text)
+      support.wait_until(function() return text .. ' in the log, which is ' .. project:read 'log' end,
+        function() return project:read('log') == text end)
+    end
+
+    local forkmon = "exec forkmon --filter '%.txt$' main.lua"
+    local cases = {
+      ['a closed output'] = { forkmon .. ' >&-' },
+      ['a closed error output'] = { forkmon .. ' 2>&-' },
+      ['nothing but closed streams'] = { forkmon .. ' <&- >&- 2>&-' },
+      ['a full disk'] = { forkmon .. ' >/dev/full 2>/dev/full' },
+      ['streams that the program closes'] = { forkmon .. ' close' },
+      ['a pipe that nobody reads'] = { forkmon, unread = true },
+    }
+    for name, case in pairs(cases) do
+      it('resumes with ' .. name, function()
+        local program = start(case[1])
+        if case.unread then program:close_output() end
+        expect_log 'first\n'
+        project:write('value.txt', 'second')
+        expect_log 'first\nsecond\n'
+        project:replace('value.txt', 'third')
+        expect_log 'first\nsecond\nthird\n'
+        assert.same({ 'killed', posix.SIGTERM }, { program:stop() })
+      end)
+    end
+
+    it('resumes when the reader of its output is slow beyond measure', function()
+      -- Nobody reads the pipe, and the program's own output fills it: its errors must not stop
+      -- the supervisor, whose lines have no room.
+      local fill = "local f = io.open 'value.txt' local log = io.open('log', 'a') log:write(f:read '*a', '\\n') "
+        .. "log:close() for i = 1, 3000 do print(('x'):rep(99)) end"
+      project:write('main.lua', fill)
+      local program = start(forkmon)
+      expect_log 'first\n'
+      project:write('value.txt', 'second')
+      expect_log 'first\nsecond\n'
+      assert.same({ 'killed', posix.SIGTERM }, { program:stop() })
+    end)
+  end)
+
+  local odd_names = {
+    ['not UTF-8'] = '\xff\xfe\xe9 \x80.txt', ['of several lines'] = 'two\nlines\r.txt',
+    ['with quotes and patterns'] = [[%d*"'$(x)`\.txt]], ['with a leading dash'] = '-x.txt',
+    ['with a colon and semicolons'] = 'a;b:c;.txt', ['of one letter'] = 'x/.txt',
+    ['of 255 bytes'] = ('n'):rep(251) .. '.txt',
+  }
+  for what, name in pairs(odd_names) do
+    it('watches a file whose name is ' .. what, function()
+      local project = support.project { [name] = 'first' }
+      local viewer = Viewer.start(lua, project, { files = { name } })
+      viewer:expect_first(name, 'shows first')
+      project:write(name, 'second')
+      viewer:expect_resume(name, 'shows second')
+      project:remove(name)
+      viewer:expect_resume(name, name .. ': No such file or directory')
+      project:write(name, 'third')
+      viewer:expect_resume(name, 'shows third')
+      viewer:stop()
+    end)
+  end
+
+  it('watches files whose paths are as long as can be', function()
+    local project = support.project {}
+    local longest = 4095 -- with the zero at its end, PATH_MAX
+    local folder = project.root
+    while longest - #folder > 460 do folder = folder .. '/' .. ('d'):rep(200) end
+    if longest - #folder > 256 then folder = folder .. '/' .. ('e'):rep(longest - #folder - 220) end
+    local file = folder .. '/' .. ('f'):rep(longest - #folder - 5) .. '.txt'
+    assert.equal(longest, #file)
+    project:write(file, 'first')
+    local viewer = Viewer.start(lua, project, { files = { file } })
+    viewer:expect_first(file, 'shows first')
+    project:write(file, 'second')
+    viewer:expect_resume(file, 'shows second')
+    project:remove(file)
+    viewer:expect_resume(file, file .. ': No such file or directory')
+    project:write(file, 'third')
+    viewer:expect_resume(file, 'shows third')
+    viewer:stop()
+  end)
+
+  -- FORKMON_SOAK=10000 runs it for longer than a suite can.
+  it('grows in no way over many edits', function()
+    local edits = tonumber(os.getenv 'FORKMON_SOAK') or 500
+    local project = support.project { ['a.txt'] = 'a', ['b.txt'] = 'b' }
+    local viewer = Viewer.start(lua, project, { files = { 'a.txt', 'missing.txt', 'b.txt' }, stay = true })
+    viewer:expect 'shows b'
+
+    local function sizes()
+      local processes = #proc.children(viewer.pid)
+      local descriptors, memory = 0, 0
+      for _ in pairs(proc.descriptors(viewer.pid)) do descriptors = descriptors + 1 end
+      for _, pid in ipairs(proc.tree(viewer.pid)) do
+        memory = math.max(memory, tonumber((proc.status(pid, 'RssAnon') or '0'):match '%d+'))
+      end
+      return { processes = processes, descriptors = descriptors }, memory
+    end
+
+    local before, memory_before
+    local styles = { 'write', 'replace', 'write_after_backup', 'write_in_two_steps' }
+    for i = 1, edits do
+      local name, text = i % 3 == 0 and 'a' or 'b', ('%d of %s'):format(i, i % 3 == 0 and 'a' or 'b')
+      project[styles[i % 4 + 1]](project, name .. '.txt', text)
+      viewer:expect('shows ' .. text)
+      if name == 'a' then viewer.program:expect_match 'shows [^\n]*b\n' end
+      if i == edits // 5 then
+        viewer.program.stdout.text, viewer.program.stdout.position = '', 1
+        before, memory_before = sizes()
+      end
+    end
+    local after, memory = sizes()
+    -- A checkpoint more or less may be on its way out at the moment of looking.
+    assert.is_true(math.abs(after.processes - before.processes) <= 2,
+      ('%d processes became %d'):format(before.processes, after.processes))
+    assert.equal(before.descriptors, after.descriptors)
+    assert.is_true(memory <= memory_before + 400, ('%d KB became %d KB'):format(memory_before, memory))
+    if os.getenv 'FORKMON_SOAK' then
+      print(('%d edits: %d processes, %d descriptors, %d KB; before %d, %d, %d'):format(edits, after.processes,
+        after.descriptors, memory, before.processes, before.descriptors, memory_before))
+    end
+    viewer:stop()
+  end)
+end)

@@ -1,0 +1,208 @@
+--- How a session ends: by the signal that ended it, and with nothing left of it.
+--
+-- Each program has a checkpoint and subprocesses, one of which has left the session and one whose parent has ended: the
+-- toolbox finds every process that is left.
+
+local posix = require 'posix'
+local support = require 'spec.support'
+local lines = require 'spec.support.lines'
+
+support.each_lua(function(lua)
+  --- A program that says 'ready' and waits, with all its kin.
+  local files = {
+    ['main.lua'] = [[
+      require('data')
+      os.execute 'setsid sh -c "sleep 1000" & (sleep 1000 & sleep 1000 &)'
+      print(dofile 'a.lua')
+      io.stdout:flush()
+      os.execute 'sleep 1000'
+      io.read()
+    ]],
+    ['data.lua'] = '',
+    ['a.lua'] = "return 'ready'",
+  }
+
+  --- Starts it by either entry point, and waits until all are there.
+  local function start(entry, options)
+    local project = support.project(files)
+    options = options or {}
+    options.cwd, options.stdin = project.root, 'pipe'
+    local program
+    if entry == 'command' then
+      options[1], options[2], options[3] = '--quiet', '--exact', 'main.lua'
+      program = lua:forkmon(options)
+    else
+      project:write('enable.lua',
+        "require('forkmon').enable { filter = '%.lua$', quiet = true, exact = true } dofile 'main.lua'")
+      options[1] = 'enable.lua'
+      program = lua:start(options)
+    end
+    program:expect_exactly 'ready\n'
+    support.wait_until('the subprocesses', function()
+      local sleeping = 0
+      for _, pid in ipairs(support.living()) do
+        if support.proc.command(pid) == 'sleep 1000' then sleeping = sleeping + 1 end
+      end
+      return sleeping == 4
+    end)
+    return project, program
+  end
+
+  local function app_and_checkpoints(program)
+    local found, app = {}, nil
+    for _, pid in ipairs(support.proc.children(program.pid)) do
+      local name = support.proc.command(pid)
+      if name and not name:find 'sleep' then
+        -- The one that has a child is the program: it waits for `sleep`.
+        if #support.proc.children(pid) > 0 then app = pid else found[#found + 1] = pid end
+      end
+    end
+    assert.is_true(#found >= 2)
+    return assert(app), found
+  end
+
+  for _, entry in ipairs { 'command', 'enable' } do
+    for name, number in pairs { TERM = 15, INT = 2, HUP = 1, QUIT = 3 } do
+      it(('SIG%s to what the shell started ends all (%s)'):format(name, entry), function()
+        local _, program = start(entry)
+        assert.same({ 'killed', number }, { program:stop(name) })
+        support.assert_nothing_left()
+      end)
+    end
+
+    it(('SIGKILL to what the shell started ends all that is forkmon (%s)'):format(entry), function()
+      local _, program = start(entry)
+      local app, checkpoints = app_and_checkpoints(program)
+      assert.same({ 'killed', posix.SIGKILL }, { program:stop 'KILL' })
+      table.insert(checkpoints, app)
+      support.wait_until('the end of the program and its checkpoints', function()
+        for _, pid in ipairs(checkpoints) do
+          if support.proc.state(pid) then return false end
+        end
+        return true
+      end)
+      -- Its subprocesses outlive it as they would without forkmon.
+      for _, pid in ipairs(support.living()) do
+        assert.equal('sleep 1000', (support.proc.command(pid):gsub('^sh %-c ', '')))
+        posix.kill(pid, posix.SIGKILL)
+      end
+    end)
+  end
+
+  it('a shell reports 128 and the number of the signal', function()
+    local project = support.project { ['main.lua'] = "print 'ready' io.stdout:flush() io.read()" }
+    for name, status in pairs { TERM = 143, INT = 130, HUP = 129 } do
+      -- An interactive bash, as another ends by SIGINT when its child did.
+      local shell = support.start {
+        'bash', '--norc', '--noediting', '-i', tty = true, cwd = project.root,
+        env = { PS1 = '$ ', PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' },
+      }
+      shell:expect '$ '
+      shell:write 'forkmon main.lua\n'
+      shell:expect 'ready\n'
+      posix.kill(support.proc.children(shell.pid)[1], posix['SIG' .. name])
+      shell:expect '$ '
+      shell:write 'echo status $?\n'
+      shell:expect('status ' .. status .. '\n')
+      shell:write 'exit\n'
+      shell:wait()
+    end
+  end)
+
+  it('a second signal ends what does not heed the first', function()
+    local project = support.project {
+      ['main.lua'] = [[os.execute "trap '' TERM; echo ready; sleep 1000 & wait"]],
+    }
+    local program = lua:forkmon { '--stop-timeout=100000', 'main.lua', cwd = project.root }
+    program:expect_exactly 'ready\n'
+    program:signal 'TERM'
+    -- Its first answer to the signal: the checkpoint goes.
+    support.wait_until('the end of the checkpoints', function()
+      return #support.proc.children(program.pid) <= 1
+    end)
+    assert.is_false(program:has_ended())
+    assert.same({ 'killed', posix.SIGTERM }, { program:stop 'TERM' })
+    support.assert_nothing_left()
+  end)
+
+  it('stop_timeout ends it as well', function()
+    local project = support.project {
+      ['main.lua'] = [[os.execute "trap '' TERM; echo ready; sleep 1000 & wait"]],
+    }
+    local program = lua:forkmon { '--stop-timeout=200', 'main.lua', cwd = project.root }
+    program:expect_exactly 'ready\n'
+    assert.same({ 'killed', posix.SIGTERM }, { program:stop 'TERM' })
+    support.assert_nothing_left()
+  end)
+
+  it('a program that was killed waits for a change, and its subprocesses go then', function()
+    local project, program = start 'command'
+    local app = app_and_checkpoints(program)
+    posix.kill(app, posix.SIGKILL)
+    support.wait_until('its end', function() return not support.proc.state(app) end)
+    project:write('a.lua', "return 'again'")
+    -- A shell may say first how its `sleep` ended.
+    program:expect 'again\n'
+    program:stop()
+    support.assert_nothing_left()
+  end)
+
+  it('a checkpoint that was killed is replaced by the one before', function()
+    local project = support.project {
+      ['main.lua'] = "print 'start' dofile 'a.lua' dofile 'b.lua' dofile 'c.lua' io.stdout:flush() os.exit(3)",
+      ['a.lua'] = "print 'a'", ['b.lua'] = "print 'b'", ['c.lua'] = "print 'c'",
+    }
+    local program = lua:forkmon { '--exact', 'main.lua', cwd = project.root }
+    -- It tells of the end of the program, so all that is left are checkpoints.
+    program:expect(lines.exited(3))
+    --- Kills the children of the supervisor from the `first` on, in the order of their pids.
+    local function kill_children(first)
+      local pids = support.proc.children(program.pid)
+      table.sort(pids)
+      for index = first, #pids do posix.kill(pids[index], posix.SIGKILL) end
+      support.wait_until('their end', function()
+        for index = first, #pids do
+          if support.proc.state(pids[index]) then return false end
+        end
+        return true
+      end)
+    end
+    -- All but the first of the checkpoints.
+    kill_children(2)
+    project:write('c.lua', "print 'c2'")
+    program:expect_exactly(lines.resuming(project:path 'c.lua', project:path 'main.lua') .. 'start\na\nb\nc2\n' .. lines.exited(3))
+    -- With no checkpoint at all, everything starts anew.
+    support.wait_until('the end of all', function()
+      kill_children(1)
+      return #support.proc.children(program.pid) == 0
+    end)
+    project:write('c.lua', "print 'c3'")
+    program:expect(lines.restarting(project:path 'c.lua') .. 'start\n')
+    program:expect('c3\n' .. lines.exited(3))
+    program:stop()
+  end)
+
+  it('nohup is respected: who ignores SIGHUP goes on', function()
+    local project = support.project { ['main.lua'] = "print 'start' print(dofile 'a.lua')", ['a.lua'] = "return 'a'" }
+    local program = support.start {
+      'sh', '-c', 'trap "" HUP; exec "$0" --quiet main.lua', lua.tree .. '/bin/forkmon', cwd = project.root,
+    }
+    program:expect_exactly 'start\na\n'
+    program:signal 'HUP'
+    project:write('a.lua', "return 'a2'")
+    program:expect_exactly 'a2\n'
+    program:signal_group 'HUP'
+    project:write('a.lua', "return 'a3'")
+    program:expect_exactly 'a3\n'
+    assert.same({ 'killed', posix.SIGTERM }, { program:stop() })
+  end)
+
+  it('SIGTERM to the program alone ends the program alone', function()
+    local project, program = start 'command'
+    posix.kill(app_and_checkpoints(program), posix.SIGTERM)
+    project:write('a.lua', "return 'again'")
+    -- A shell may say first how its `sleep` ended.
+    program:expect 'again\n'
+    program:stop()
+  end)
+end)
