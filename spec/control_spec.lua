@@ -14,6 +14,7 @@ local function work(seconds)
   local began = os.clock()
   while os.clock() - began < seconds do end
 end
+io.stdout:setvbuf 'no'
 print 'start'
 work(0.01)
 dofile 'a.lua'
@@ -114,7 +115,8 @@ support.each_lua(function(lua)
   end)
 
   it('status names files of any bytes in valid JSON', function()
-    local program, project = start({ ['main.lua'] = "dofile 'od\255d\\n\"\195\169.lua' print 'ready'",
+    local program, project = start({
+      ['main.lua'] = "io.stdout:setvbuf 'no' dofile 'od\255d\\n\"\195\169.lua' print 'ready'",
       ['od\255d\n"\195\169.lua'] = '' }, 'ready', 'main.lua')
     local status, output = run(project.root, { 'status', '--json' })
     assert.equal(0, status)
@@ -202,7 +204,7 @@ support.each_lua(function(lua)
 
   it('restart runs the program anew under the same pid', function()
     local program, project = session()
-    project:write('main.lua', "print 'new' io.read()") -- noticed as well: the restart covers it
+    project:write('main.lua', "io.stdout:setvbuf 'no' print 'new' io.read()") -- noticed as well: the restart covers it
     assert.equal(0, (run(project.root, { 'restart' })))
     program:expect 'new\n'
     assert.equal(program.pid, ask '/'[1].pid)
@@ -325,6 +327,7 @@ support.each_lua(function(lua)
   it('is told to the program itself', function()
     local program, project = start({ ['main.lua'] = [[
       local forkmon = require 'forkmon'
+      io.stdout:setvbuf 'no'
       dofile 'a.lua'
       local status = assert(forkmon.status())
       print(status.state, #status.checkpoints, status.resumes, status.checkpoints[2].files[1])
@@ -409,6 +412,7 @@ support.each_lua(function(lua)
       for file = 1, 100 do io.open(project:path(('d%d/%d.txt'):format(folder, file)), 'w'):close() end
     end
     project:write('main.lua', [[
+      io.stdout:setvbuf 'no'
       for folder = 1, 100 do
         for file = 1, 100 do io.open(('d%d/%d.txt'):format(folder, file)):close() end
       end

@@ -8,7 +8,7 @@ local posix = require 'posix'
 local support = require 'spec.support'
 
 local loads_two = {
-  ['main.lua'] = "print 'start' dofile 'a.lua' dofile 'b.lua' print 'end' io.read()",
+  ['main.lua'] = "io.stdout:setvbuf 'no' print 'start' dofile 'a.lua' dofile 'b.lua' print 'end' io.read()",
   ['a.lua'] = "print 'a'",
   ['b.lua'] = "print 'b'",
 }
@@ -97,6 +97,7 @@ support.each_lua(function(lua)
   it('tell of exits and warnings', function()
     local project = support.project {
       ['main.lua'] = [[
+        io.stdout:setvbuf 'no'
         require('forkmon').on_resume(function() error('not again', 0) end)
         print(dofile 'a.lua')
         os.exit(3)
@@ -119,6 +120,7 @@ support.each_lua(function(lua)
     local project = support.project {
       ['main.lua'] = [[
         require('forkmon').enable { filter = '%.lua$', events = 'events', quiet = true }
+        io.stdout:setvbuf 'no'
         print 'old'
         io.read()
       ]],
@@ -188,6 +190,7 @@ support.each_lua(function(lua)
   it('wait in a FIFO for a reader that is slow, comes late, or goes away', function()
     local project = support.project {
       ['main.lua'] = [[
+        io.stdout:setvbuf 'no'
         local name = ('x'):rep(200)
         for number = 1, tonumber(dofile 'count.lua') do io.open(name .. number .. '.lua') end
         print 'end'

@@ -84,6 +84,16 @@ support.each_lua(function(lua)
     end)
   end
 
+  it('ends at once, however soon after a checkpoint', function()
+    for _ = 1, 5 do
+      start { '--stop-timeout', '10000' } -- which is how long somebody would be waited for
+      program:expect 'c\tc0\n'
+      local asked = clock.now()
+      program:stop()
+      assert.is_true(clock.now() - asked < 5)
+    end
+  end)
+
   it('goes on when the supervisor gets signals that mean nothing to it', function()
     start()
     expect_run(1)

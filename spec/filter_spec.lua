@@ -78,6 +78,19 @@ describe('filter.compile', function()
     assert.same({ 'the filter failed: oops' }, warnings)
   end)
 
+  it('decides nothing at the end of the stack', function()
+    local watched = compile(function(path)
+      local function deeper() return 1 + deeper() end
+      return path ~= '/a' or #warnings == 0 and _G.shallow or deeper()
+    end)
+    assert.is_false(watched '/a')
+    _G.shallow = true
+    assert.is_true(watched '/a')
+    _G.shallow = nil
+    assert.is_true(watched '/b')
+    assert.same({}, warnings)
+  end)
+
   it('does not ask a function about what itself opens', function()
     local watched
     watched = compile(function() return not watched '/inner' end)

@@ -1,6 +1,7 @@
 --- No edit is lost, however fast they come and at whatever moment.
 --
--- What counts is the end: after the last save the program must come to show the last text. Random bursts print their seed when they fail; FORKMON_SEED repeats one.
+-- What counts is the end: after the last save the program must come to show the last text.
+-- Random bursts print their seed when they fail; FORKMON_SEED repeats one.
 
 local posix = require 'posix'
 local clock = require 'spec.support.clock'
@@ -144,7 +145,8 @@ support.each_lua(function(lua)
         files[i] = ('%02d.txt'):format(i)
         project:write(files[i], 'old')
       end
-      local viewer = Viewer.start(lua, project, { files = files, stay = true, flags = { '--restart-delay', tostring(delay) } })
+      local viewer = Viewer.start(lua, project,
+        { files = files, stay = true, flags = { '--restart-delay', tostring(delay) } })
       for _ = 1, #files do viewer:expect 'shows old' end
       for round = 1, 3 do
         local text = 'round ' .. round

@@ -18,7 +18,7 @@ support.each_lua(function(lua)
   end
 
   local function start(text)
-    local project = support.project { ['main.lua'] = text, ['data.txt'] = 'no Lua 1', ['optional.lua'] = '' }
+    local project = support.project { ['main.lua'] = text, ['data.txt'] = 'no Lua 1', ['optional.lua'] = 'return 1' }
     return lua:start { 'main.lua', cwd = project.root, stdin = 'pipe' }, project
   end
 
@@ -44,6 +44,25 @@ support.each_lua(function(lua)
     program:expect 'v0001\n'
     program:stop 'TERM'
   end)
+
+  for content, action in pairs { ['true'] = 'resuming from it', ['false'] = 'restarting' } do
+    it('after a save that changes no byte, with content = ' .. content .. ': ' .. action, function()
+      local program, project = start(([[
+        require('forkmon').enable { filter = '%%.lua$', content = %s }
+        print 'started'
+        print(dofile 'optional.lua')
+        io.stdout:flush()
+        io.read()
+      ]]):format(content))
+      program:expect '1\n'
+      project:replace('main.lua', project:read 'main.lua')
+      -- Of several changes the earliest decides.
+      project:write('optional.lua', 'return 2')
+      program:expect("' changed, " .. action .. '..\n')
+      program:expect '2\n'
+      program:stop 'TERM'
+    end)
+  end
 
   it('is not kept from it by what the program reads later', function()
     local function reader(version)

@@ -153,9 +153,8 @@ pub fn module(lua: &Lua) -> Result<Table> {
         lua.create_function(|lua, ()| {
             let bytes = std::fs::read("/proc/self/cmdline")?;
             let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-            let words: Result<Vec<_>> =
-                bytes.split(|byte| *byte == 0).map(|word| lua.create_string(word)).collect();
-            words
+            let words: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+            strings(lua, &words)
         }),
     )?;
     add(
@@ -231,9 +230,6 @@ fn ask(lua: &Lua, (pid, verb, what): (i32, String, Option<LuaString>)) -> Result
 }
 
 fn status_table(lua: &Lua, status: &Status) -> Result<Table> {
-    let strings = |list: &[Vec<u8>]| -> Result<Vec<LuaString>> {
-        list.iter().map(|item| lua.create_string(item)).collect()
-    };
     let table = lua.create_table()?;
     table.set("pid", status.pid)?;
     table.set("version", lua.create_string(&status.version)?)?;
@@ -245,7 +241,7 @@ fn status_table(lua: &Lua, status: &Status) -> Result<Table> {
     table.set("resumes", status.resumes)?;
     table.set("files", status.files)?;
     table.set("polled", status.polled)?;
-    table.set("restart_files", strings(&status.restart_files)?)?;
+    table.set("restart_files", strings(lua, &status.restart_files)?)?;
     let checkpoints = lua.create_table()?;
     for checkpoint in &status.checkpoints {
         let entry = lua.create_table()?;
@@ -256,8 +252,8 @@ fn status_table(lua: &Lua, status: &Status) -> Result<Table> {
         entry.set("at", checkpoint.at as f64 / 1e6)?;
         entry.set("resumed", checkpoint.resumed)?;
         entry.set("count", checkpoint.count)?;
-        entry.set("files", strings(&checkpoint.files)?)?;
-        entry.set("missing", strings(&checkpoint.missing)?)?;
+        entry.set("files", strings(lua, &checkpoint.files)?)?;
+        entry.set("missing", strings(lua, &checkpoint.missing)?)?;
         checkpoints.push(entry)?;
     }
     table.set("checkpoints", checkpoints)?;
@@ -369,8 +365,10 @@ fn checkpoint(lua: &Lua, label: Option<LuaString>) -> Result<MultiValue> {
     }
 }
 
-fn exec(lua: &Lua, (arguments, changes): (Vec<LuaString>, Table)) -> Result<MultiValue> {
-    let arguments: Vec<CString> = arguments.iter().map(c_string).collect::<Result<_>>()?;
+fn exec(lua: &Lua, (arguments, changes): (Table, Table)) -> Result<MultiValue> {
+    let arguments = bytes(arguments)?.into_iter().map(CString::new);
+    let arguments: Vec<CString> =
+        arguments.collect::<std::result::Result<_, _>>().into_lua_err()?;
     let Some(command) = arguments.first() else {
         return Err(Error::runtime("exec: no command given"));
     };
@@ -394,9 +392,7 @@ fn failed(lua: &Lua, message: &str) -> Result<MultiValue> {
 fn resumed(lua: &Lua, resume: Option<Resume>) -> Result<Value> {
     let Some(resume) = resume else { return Ok(Value::Nil) };
     let table = lua.create_table()?;
-    let changed: Result<Vec<_>> =
-        resume.letter.changed.iter().map(|path| lua.create_string(path)).collect();
-    table.set("changed", changed?)?;
+    table.set("changed", strings(lua, &resume.letter.changed)?)?;
     table.set("count", resume.letter.count)?;
     table.set("checkpoint", resume.label.map(|label| lua.create_string(label)).transpose()?)?;
     Ok(Value::Table(table))
@@ -417,9 +413,24 @@ fn read_settings(options: &Table) -> Result<Settings> {
     })
 }
 
+/// A list of strings for Lua. One at a time: Lua 5.1 has room for no more than
+/// some thousand values in our hands.
+fn strings(lua: &Lua, list: &[Vec<u8>]) -> Result<Table> {
+    let table = lua.create_table()?;
+    for item in list {
+        table.push(lua.create_string(item)?)?;
+    }
+    Ok(table)
+}
+
+/// A list of strings from Lua, one at a time as well.
+fn bytes(list: Table) -> Result<Vec<Vec<u8>>> {
+    let items = list.sequence_values::<LuaString>();
+    items.map(|item| Ok(item?.as_bytes().to_vec())).collect()
+}
+
 fn paths(options: &Table, name: &str) -> Result<Vec<Vec<u8>>> {
-    let list: Vec<LuaString> = options.get(name)?;
-    Ok(list.iter().map(|path| path.as_bytes().to_vec()).collect())
+    bytes(options.get(name)?)
 }
 
 fn c_string(string: &LuaString) -> Result<CString> {

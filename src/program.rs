@@ -508,6 +508,8 @@ impl Program {
             Some(1) => {}
             count => return Err(Declined::Threads(count.unwrap_or(0))),
         }
+        // What is buffered would be missing from the sizes and positions of files.
+        let _ = stdio::flush_all();
         let mut descriptors = Descriptors::survey();
         if let Some(obstacle) = descriptors.obstacle(&self.outside, self.reopens) {
             return Err(Declined::Obstacle(obstacle));

@@ -49,7 +49,10 @@ end
 function filter.compile(wanted, ignored, warn)
   local decisions, deciding, warned = {}, false, false
 
+  -- nil when it is no fault of the rule: a program at the end of its stack will not get far with the file either, and
+  -- may be back with more room.
   local function failed(message)
+    if find(tostring(message), 'stack overflow', 1, true) then return nil end
     if not warned then warn('the filter failed: ' .. tostring(message)) end
     warned = true
     return false
@@ -59,7 +62,7 @@ function filter.compile(wanted, ignored, warn)
   local function matches(patterns, path)
     for _, pattern in ipairs(patterns) do
       local ok, found = pcall(find, path, pattern)
-      if not ok then return failed(found) end
+      if not ok then return failed(found) or false end
       if found then return true end
     end
     return false
@@ -73,12 +76,15 @@ function filter.compile(wanted, ignored, warn)
     decisions[rule] = known
     if known[path] == nil then
       if deciding then return false end
-      deciding = true
-      local ok, answer = pcall(rule, path)
+      local ok, answer = pcall(function()
+        -- Set where an error is caught, so that it cannot stay set.
+        deciding = true
+        return rule(path)
+      end)
       deciding = false
       if ok then known[path] = not not answer else known[path] = failed(answer) end
     end
-    return known[path]
+    return known[path] or false
   end
 
   local function is_ignored(path)

@@ -5,7 +5,6 @@
 
 local assert = require 'luassert'
 local posix = require 'posix'
-local support = require 'spec.support'
 
 local Viewer = {}
 Viewer.__index = Viewer

@@ -290,11 +290,12 @@ impl<'a> Supervisor<'a> {
         }
         self.touched = self.watcher.read();
         let ended = reap();
-        self.take_records();
-        // A signal that came with a change was there for the program to see, too.
+        let opened = self.take_records();
+        // Before the changes that came with them: the program saw them, too.
         for signal in received {
             self.signalled(signal);
         }
+        self.compare_opened(opened);
         self.judge_touched();
         for status in ended {
             self.child_changed(status);
@@ -359,10 +360,16 @@ impl<'a> Supervisor<'a> {
 
     // ---- what the program says ---------------------------------------------
 
-    fn take_records(&mut self) {
+    /// Takes what the program has said; returns what it has opened.
+    fn take_records(&mut self) -> Vec<PathId> {
         let mut opened = Vec::new();
         self.busy = !self.board.is_drained();
         self.drain(&mut opened);
+        opened
+    }
+
+    /// Looks for changes of just opened files that came before they were watched.
+    fn compare_opened(&mut self, opened: Vec<PathId>) {
         let mut suspects = Vec::new();
         for path in opened {
             // A stamp taken before the open and compared after the watch began:
@@ -428,6 +435,9 @@ impl<'a> Supervisor<'a> {
                     let limit = self.settings.max_checkpoints as usize;
                     while let Some(excess) = self.timeline.excess(limit) {
                         self.end_checkpoint(excess);
+                    }
+                    if self.machine.is_ending() {
+                        self.end_checkpoint(pid);
                     }
                 }
                 Some(Record::Dependency { checkpoint, path, stamp, content }) => {
@@ -733,6 +743,9 @@ impl<'a> Supervisor<'a> {
     /// Has a spare made for the checkpoint that the next edit is likely to need:
     /// the one resumed last, or the newest.
     fn have_spare(&mut self) {
+        if self.machine.is_ending() {
+            return;
+        }
         let owner = self.board.spare_of.load(Ordering::SeqCst);
         let spare = self.board.spare.load(Ordering::SeqCst);
         let newest = self.timeline.checkpoints().last().map_or(0, |known| known.pid);
@@ -874,6 +887,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn check_all_gone(&mut self) {
+        // The end may have begun before the program's last records were read.
+        self.end_checkpoints_after(Target::Start);
         let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         // A child that has ended but is not reaped yet is so in the next turn.
         if waitid(Id::All, flags) == Err(Errno::ECHILD) {
