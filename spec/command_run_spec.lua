@@ -15,7 +15,8 @@ support.each_lua(function(lua)
       ['a.lua'] = "print 'a'",
     }
     local program = lua:forkmon { 'main.lua', '--quiet', '', 'two  words', '*', cwd = project.root }
-    program:expect_exactly('4\tmain.lua\t--quiet\t\ttwo  words\t*\ntrue\n' .. lines.watch(project:path 'a.lua') .. 'a\n')
+    program:expect_exactly('4\tmain.lua\t--quiet\t\ttwo  words\t*\ntrue\n'
+      .. lines.watch(project:path 'a.lua') .. 'a\n')
     program:stop 'INT'
   end)
 
@@ -73,7 +74,7 @@ support.each_lua(function(lua)
   end)
 
   it('says so when the core of that Lua is not there', function()
-    local other = lua.name == 'lua5.1' and 'lua5.2' or 'lua5.1'
+    local other = lua.version == '5.1' and 'lua5.2' or 'lua5.1'
     local project = support.project { tool = '#!/bin/sh\nexec ' .. other .. ' main.lua\n', ['main.lua'] = "print 'run'" }
     executable(project, 'tool')
     local program = lua:forkmon { './tool', cwd = project.root }

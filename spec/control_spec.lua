@@ -3,7 +3,6 @@
 -- Each spec has a folder for sockets of its own ($XDG_RUNTIME_DIR), so that "all sessions" are those of the spec.
 
 local dkjson = require 'dkjson'
-local lfs = require 'lfs'
 local posix = require 'posix'
 local support = require 'spec.support'
 
@@ -111,7 +110,7 @@ support.each_lua(function(lua)
       assert.equal(tostring(program.pid), support.proc.status(checkpoint.pid, 'PPid'))
     end
     assert.is_true(memory > 50000 and status.memory > memory)
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('status names files of any bytes in valid JSON', function()
@@ -124,7 +123,7 @@ support.each_lua(function(lua)
     assert.falsy(output:find('\255', 1, true))
     assert.equal(0, (run(project.root, { 'resume', 'od\255d\n"\195\169.lua' })))
     program:expect 'ready\n'
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('status prints a table whose bars show where the time goes', function()
@@ -146,7 +145,7 @@ support.each_lua(function(lua)
     local function count(bar, glyph) return select(2, bar:gsub(glyph, '')) end
     assert.is_true(count(bars[3], '█') > 2 * count(bars[2], '█'), 'the work before b is most of it')
     assert.equal(count(bars[3], '░█') == 1 and count(bars[2], '█'), count(bars[3], '░'))
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('status fits the terminal, and a locale without UTF-8', function()
@@ -165,7 +164,7 @@ support.each_lua(function(lua)
     local terminal = lua:forkmon { 'status', cwd = project.root, tty = true, env = environment { COLUMNS = false } }
     terminal:wait()
     assert.truthy(terminal.stdout.text:find('#  when', 1, true))
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('status draws a picture with every file', function()
@@ -178,7 +177,7 @@ support.each_lua(function(lua)
     end
     fails(project.root, { 'status', '--svg', '/proc/none/x.svg' },
       'cannot write /proc/none/x.svg: No such file or directory')
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('resume goes on from a number, a label and a file', function()
@@ -199,7 +198,7 @@ support.each_lua(function(lua)
     local status = ask '/'[1]
     assert.same({ 5, 2, 0 }, { status.resumes, checkpoint_named(status, project:path 'a.lua').resumed,
       checkpoint_named(status, 'loaded').resumed })
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('restart runs the program anew under the same pid', function()
@@ -208,7 +207,7 @@ support.each_lua(function(lua)
     assert.equal(0, (run(project.root, { 'restart' })))
     program:expect 'new\n'
     assert.equal(program.pid, ask '/'[1].pid)
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('stop returns when everything has ended', function()
@@ -245,7 +244,7 @@ support.each_lua(function(lua)
     fails(project.root, { 'resume', '2' }, cannot .. 'checkpoint 2 is gone')
     assert.equal(0, (run(project.root, { 'resume', 'b.lua' })))
     program:expect_exactly 'a\nb\nboth\nfirst\n'
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('asks which one when two run here, or only elsewhere', function()
@@ -271,7 +270,7 @@ support.each_lua(function(lua)
     other:wait()
     fails('/', { 'restart' },
       'no forkmon runs in this folder; `forkmon restart PID` names one of those elsewhere:' .. lines(program))
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('refuses what belongs to somebody else', function()
@@ -290,7 +289,7 @@ support.each_lua(function(lua)
     assert.same({ 'exited', 1 }, { client:wait() })
     assert.equal(('forkmon: cannot stop %d: it belongs to another user\n'):format(pid), client.stdout.text)
     assert.equal(1, #ask '/')
-    program:stop 'INT'
+    program:stop()
   end)
 
   it('refuses wrong command lines with status 2', function()
@@ -320,7 +319,7 @@ support.each_lua(function(lua)
       words.cwd, words.env = project.root, environment()
       local program = lua:forkmon(words)
       program:expect 'a program\n'
-      program:stop 'INT'
+      program:stop()
     end
   end)
 
@@ -338,7 +337,7 @@ support.each_lua(function(lua)
     program:expect_exactly(('running\t2\t0\t%s\nnil\tforkmon is not enabled\n'):format(project:path 'a.lua'))
     project:write('a.lua', "print 'A'")
     program:expect_exactly(('A\nrunning\t2\t1\t%s\nnil\tforkmon is not enabled\n'):format(project:path 'a.lua'))
-    program:stop 'INT'
+    program:stop()
   end)
 
   describe('the socket', function()
@@ -355,7 +354,7 @@ support.each_lua(function(lua)
       local program = session()
       assert.equal('rwx------', modes(runtime:path 'forkmon'))
       assert.equal('rw-------', modes(socket(program)))
-      program:stop 'INT'
+      program:stop()
       assert.is_nil(posix.stat(socket(program)))
     end)
 
@@ -370,7 +369,7 @@ support.each_lua(function(lua)
       local status, output = run(project.root, { 'status' }, env)
       assert.equal(0, status)
       assert.truthy(output:find('^' .. program.pid .. ' '))
-      program:stop 'INT'
+      program:stop()
     end)
 
     it('of a killed supervisor is cleared away', function()
@@ -387,7 +386,7 @@ support.each_lua(function(lua)
       local program, project = session()
       assert.is_nil(posix.stat(socket(program)))
       fails(project.root, { 'status' }, 'no forkmon is running')
-      program:stop 'INT'
+      program:stop()
     end)
 
     it('serves many who ask at once, and some who never finish', function()
@@ -401,16 +400,16 @@ support.each_lua(function(lua)
       assert.equal(program.pid, ask '/'[1].pid)
       for _, descriptor in ipairs(mute) do posix.close(descriptor) end
       assert.equal(program.pid, ask '/'[1].pid)
-      program:stop 'INT'
+      program:stop()
     end)
   end)
 
   it('status answers while 10,000 files are watched', function()
     local project = support.project()
-    for folder = 1, 100 do
-      assert(lfs.mkdir(project:path(('d%d'):format(folder))))
-      for file = 1, 100 do io.open(project:path(('d%d/%d.txt'):format(folder, file)), 'w'):close() end
-    end
+    local maker = support.start { 'sh', '-c', [[
+      for folder in $(seq 100); do mkdir d$folder; touch $(seq -f "d$folder/%g.txt" 100); done
+    ]], cwd = project.root }
+    assert.same({ 'exited', 0 }, { maker:wait() })
     project:write('main.lua', [[
       io.stdout:setvbuf 'no'
       for folder = 1, 100 do
@@ -431,6 +430,6 @@ support.each_lua(function(lua)
     assert.same({ 10001, 10001 }, { status.files, seen })
     assert.same({ 0, '', '' }, { run(project.root, { 'status', '--svg', 'many.svg' }) })
     assert.truthy(project:read 'many.svg':find('d100/100.txt', 1, true))
-    program:stop 'INT'
+    program:stop()
   end)
 end)

@@ -16,7 +16,6 @@ support.each_lua(function(lua)
       print(dofile 'a.lua')
       io.stdout:flush()
       os.execute 'sleep 1000'
-      io.read()
     ]],
     ['data.lua'] = '',
     ['a.lua'] = "return 'ready'",

@@ -110,7 +110,7 @@ support.each_lua(function(lua)
     project:write('a.lua', 'return 2')
     program:expect '2\n'
     wait_for(project, 'exit', 2)
-    program:stop 'INT'
+    program:stop()
     local events = decode(project:read 'events')
     assert.equal(3, find(events, 'exit').status)
     assert.truthy(find(events, 'warning').text:find('on_resume: not again', 1, true))
@@ -130,13 +130,13 @@ support.each_lua(function(lua)
     program:expect 'old\n'
     project:write('main.lua', project:read('main.lua'):gsub('old', 'new'))
     program:expect 'new\n'
-    program:stop 'INT'
+    program:stop()
     local events = decode(project:read 'events')
     assert.equal('earlier', events[1].event)
     local restart, position = find(events, 'restart')
     assert.same({ project:path 'main.lua' }, restart.changed)
     assert.same({ program.pid, program.pid }, { find(events, 'start').pid, find(events, 'start', position).pid })
-    assert.equal(posix.SIGINT, find(events, 'end', position).signal)
+    assert.equal(posix.SIGTERM, find(events, 'end', position).signal)
   end)
 
   it('go to an inherited descriptor, also after a restart', function()
@@ -147,12 +147,12 @@ support.each_lua(function(lua)
     local runtime = lua:forkmon { 'restart', tostring(program.pid), cwd = project.root }
     assert.same({ 'exited', 0 }, { runtime:wait() })
     program:expect 'start\na\nb\nend\n'
-    program:stop 'INT'
+    program:stop()
     local events = decode(project:read 'events')
     local restart, position = find(events, 'restart')
     assert.same({}, restart.changed)
     assert.equal(program.pid, find(events, 'start', position).pid)
-    assert.equal(posix.SIGINT, find(events, 'end', position).signal)
+    assert.equal(posix.SIGTERM, find(events, 'end', position).signal)
   end)
 
   it('say why they cannot be written, and nothing else suffers', function()
@@ -164,7 +164,7 @@ support.each_lua(function(lua)
       assert.truthy(output:find('[forkmon] events cannot be written: ' .. reason, 1, true), output)
       project:write('b.lua', "print 'B'")
       program:expect 'B\nend\n'
-      program:stop 'INT'
+      program:stop()
     end
   end)
 
@@ -183,7 +183,7 @@ support.each_lua(function(lua)
     project:write('a.lua', "print 'A'")
     program:expect 'A\nB\nend\n'
     assert.truthy(program.stdout.text:find('[forkmon] events are no longer written: Broken pipe\n', 1, true))
-    program:stop 'INT'
+    program:stop()
     assert.equal('start', kinds(decode(project:read 'first')))
   end)
 
@@ -234,6 +234,6 @@ support.each_lua(function(lua)
     posix.close(reader)
     project:write('count.lua', 'return 2')
     program:expect 'end\n'
-    program:stop 'INT'
+    program:stop()
   end)
 end)
