@@ -1,0 +1,132 @@
+//! Being asked: requests that come over the control socket.
+
+use super::Supervisor;
+use super::machine::Event;
+use crate::control::{CheckpointStatus, Reply, Request, Status};
+use crate::messages::Index;
+use crate::timeline::Target;
+use crate::watch::Stamp;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::Ordering;
+
+impl Supervisor<'_> {
+    pub(super) fn serve(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let mut act = None;
+        server.serve(|request| match request {
+            Request::Status { files } => Reply::Status(self.status(files)),
+            Request::Resume(what) => match self.find(&what) {
+                Ok(target) => {
+                    act = Some(Ok(target));
+                    Reply::Done
+                }
+                Err(why) => Reply::Refused(why),
+            },
+            Request::Restart => {
+                act = Some(Ok(Target::Start));
+                Reply::Done
+            }
+            Request::Stop => {
+                act = Some(Err(libc::SIGTERM));
+                Reply::Done
+            }
+        });
+        self.server = Some(server);
+        match act {
+            Some(Ok(target)) => {
+                self.wanted = Some(self.wanted.map_or(target, |wanted| wanted.min(target)));
+                self.feed(Event::Changed);
+            }
+            Some(Err(signal)) => self.feed(Event::Terminate(signal)),
+            None => {}
+        }
+    }
+
+    /// The checkpoint that a person means: its number, its label or name, or a
+    /// file that resumes from it.
+    pub(super) fn find(&self, what: &[u8]) -> Result<Target, String> {
+        let checkpoints = self.timeline.checkpoints();
+        let number = std::str::from_utf8(what).ok().and_then(|text| text.parse::<Index>().ok());
+        if let Some(index) = number.filter(|index| self.timeline.checkpoint(*index).is_some()) {
+            return Ok(Target::Checkpoint(index));
+        }
+        if let Some(known) = checkpoints.iter().rfind(|known| known.name == what) {
+            return Ok(Target::Checkpoint(known.index));
+        }
+        let file = self.watcher.find(what);
+        if let Some((target, _)) = file.and_then(|path| self.timeline.target([path])) {
+            return Ok(target);
+        }
+        Err(match (number, checkpoints.last()) {
+            (Some(index), Some(last)) if index < last.index => {
+                format!("checkpoint {index} is gone")
+            }
+            (Some(index), Some(last)) => {
+                format!("there is no checkpoint {index}, the last is {}", last.index)
+            }
+            (Some(_), None) => "there is no checkpoint".into(),
+            (None, _) => {
+                let what = String::from_utf8_lossy(what);
+                format!("no checkpoint, label or watched file is called '{what}'")
+            }
+        })
+    }
+
+    pub(super) fn status(&self, files: bool) -> Status {
+        let mut status = Status {
+            pid: std::process::id() as i32,
+            version: crate::control::version().into(),
+            directory: std::env::current_dir().unwrap_or_default().into_os_string().into_vec(),
+            command: self.command.words(),
+            state: self.machine.state().into(),
+            program: self.program.unwrap_or(0),
+            elapsed: self.run_took.unwrap_or_else(|| self.run_began.elapsed()).as_micros() as u64,
+            resumes: self.resumes,
+            spare: self.board.spare.load(Ordering::SeqCst).max(0),
+            polled: self.watcher.polled().count() as u64,
+            ..Status::default()
+        };
+        for known in self.timeline.checkpoints() {
+            status.checkpoints.push(CheckpointStatus {
+                index: known.index,
+                pid: known.pid,
+                name: known.title().into_owned(),
+                explicit: known.worth.explicit,
+                at: known.at,
+                resumed: known.resumed,
+                ..CheckpointStatus::default()
+            });
+        }
+        for path in self.timeline.paths() {
+            let name = || self.watcher.path(path).to_vec();
+            let Some((target, _)) = self.timeline.target([path]) else { continue };
+            let known = self.timeline.dependency(path);
+            let is_missing = known.is_some_and(|known| known.stamp == Stamp::Absent);
+            status.files += u64::from(!is_missing);
+            let at = match target {
+                Target::Start => None,
+                Target::Checkpoint(index) => {
+                    status.checkpoints.iter_mut().find(|known| known.index == index)
+                }
+            };
+            match at {
+                Some(checkpoint) => {
+                    checkpoint.count += u64::from(!is_missing);
+                    match (files, is_missing) {
+                        (false, _) => {}
+                        (true, false) => checkpoint.files.push(name()),
+                        (true, true) => checkpoint.missing.push(name()),
+                    }
+                }
+                None if files => status.restart_files.push(name()),
+                None => {}
+            }
+        }
+        for checkpoint in &mut status.checkpoints {
+            checkpoint.files.sort();
+            checkpoint.missing.sort();
+        }
+        status.restart_files.sort();
+        status
+    }
+}
