@@ -75,7 +75,9 @@ support.each_lua(function(lua)
 
   it('says so when the core of that Lua is not there', function()
     local other = lua.version == '5.1' and 'lua5.2' or 'lua5.1'
-    local project = support.project { tool = '#!/bin/sh\nexec ' .. other .. ' main.lua\n', ['main.lua'] = "print 'run'" }
+    local project = support.project {
+      tool = '#!/bin/sh\nexec ' .. other .. ' main.lua\n', ['main.lua'] = "print 'run'",
+    }
     executable(project, 'tool')
     local program = lua:forkmon { './tool', cwd = project.root }
     assert.same({ 'exited', 1 }, { program:wait() })

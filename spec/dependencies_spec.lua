@@ -43,8 +43,10 @@ support.each_lua(function(lua)
     reached_by('dofile in a coroutine', "print(coroutine.wrap(function() return dofile 'data.lua' end)())")
     reached_by('pcall(dofile)', "print(select(2, pcall(dofile, 'data.lua')))")
     reached_by('io.open', unquote .. "local file = io.open 'data.lua' shown(file:read '*a') file:close()")
-    reached_by('io.open with a mode', unquote .. "local file = io.open('data.lua', 'rb') shown(file:read '*a') file:close()")
-    reached_by('io.open for updating', unquote .. "local file = io.open('data.lua', 'r+') local text = file:read '*a' file:close() shown(text)")
+    reached_by('io.open with a mode', unquote
+      .. "local file = io.open('data.lua', 'rb') shown(file:read '*a') file:close()")
+    reached_by('io.open for updating', unquote
+      .. "local file = io.open('data.lua', 'r+') local text = file:read '*a' file:close() shown(text)")
     reached_by('io.lines', unquote .. "for line in io.lines 'data.lua' do shown(line) end")
     reached_by('io.input', unquote .. "io.input 'data.lua' shown(io.read '*a') io.close(io.input())")
     reached_by('an absolute path', unquote

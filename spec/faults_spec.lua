@@ -144,6 +144,26 @@ support.each_lua(function(lua)
     end)
   end
 
+  it('resumes a run again that was killed before it read a file', function()
+    start(nil, [[
+      require('forkmon').on_resume(function()
+        local deadly = io.open 'deadly'
+        if deadly then os.execute 'kill -9 $PPID' end
+      end)
+    ]] .. main)
+    expect_run(1)
+    project:write('deadly', '')
+    for _, name in ipairs { 'b', 'b', 'c', 'a' } do
+      edit(name)
+      program:expect '[forkmon] exited with status 137, waiting for changes..\n'
+    end
+    project:remove 'deadly'
+    edit 'c'
+    expect_run(1)
+    assert.equal(1, starts())
+    program:stop()
+  end)
+
   it('goes on without each of its checkpoints', function()
     start()
     local app = expect_run(1)

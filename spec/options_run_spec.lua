@@ -12,7 +12,7 @@ support.each_lua(function(lua)
   --- The three ways to start `project` with an option. `options` are further ones of `start`.
   local ways = {
     table = function(case, project, options)
-      project:write('main.lua', ("require('forkmon').enable { filter = '%%.lua$', exact = true, %s }\n"):format(case.code)
+      project:write('main.lua', "require('forkmon').enable { filter = '%.lua$', exact = true, " .. case.code .. ' }\n'
         .. project:read 'main.lua')
       options[1] = 'main.lua'
       return lua:start(options)
@@ -138,7 +138,8 @@ support.each_lua(function(lua)
     }
     local function check(start)
       local project, program = start(files)
-      program:expect_exactly('start\n' .. lines.watch(project:path 'a.lua') .. lines.watch(project:path 'c.txt') .. 'c\n')
+      program:expect_exactly('start\n' .. lines.watch(project:path 'a.lua')
+        .. lines.watch(project:path 'c.txt') .. 'c\n')
       program:stop 'INT'
     end
     each_way('takes several patterns', patterns, check)

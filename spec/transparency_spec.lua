@@ -1,8 +1,8 @@
 --- What a program can see of the hooks: nothing.
 --
 -- One program (spec/programs/transparent) exercises every hooked function: wrong arguments, results, varargs, error
--- messages and their levels, tracebacks, yields, recursion to the end of the stack. It is run plainly and under forkmon,
--- and must print the same, up to the lines of forkmon itself.
+-- messages and their levels, tracebacks, yields, recursion to the end of the stack. It is run plainly and under
+-- forkmon, and must print the same, up to the lines of forkmon itself.
 
 local support = require 'spec.support'
 local lines = require 'spec.support.lines'

@@ -110,9 +110,9 @@ impl Record {
                 put_option(&mut out, *content);
                 match *stamp {
                     Stamp::Absent => out.push(0),
-                    Stamp::File { device, inode, size, modified } => {
+                    Stamp::File { device, inode, size, modified, changed } => {
                         out.push(1);
-                        for word in [device, inode, size, modified as u64] {
+                        for word in [device, inode, size, modified as u64, changed as u64] {
                             out.extend(word.to_le_bytes());
                         }
                     }
@@ -174,6 +174,7 @@ impl Record {
                         inode: input.u64()?,
                         size: input.u64()?,
                         modified: input.u64()? as i64,
+                        changed: input.u64()? as i64,
                     },
                     2 => Stamp::Tree(input.u64()?),
                     _ => return None,
@@ -296,9 +297,11 @@ mod tests {
     fn stamp() -> impl Strategy<Value = Stamp> {
         prop_oneof![
             Just(Stamp::Absent),
-            any::<(u64, u64, u64, i64)>().prop_map(|(device, inode, size, modified)| {
-                Stamp::File { device, inode, size, modified }
-            }),
+            any::<(u64, u64, u64, i64, i64)>().prop_map(
+                |(device, inode, size, modified, changed)| {
+                    Stamp::File { device, inode, size, modified, changed }
+                }
+            ),
             any::<u64>().prop_map(Stamp::Tree),
         ]
     }

@@ -90,8 +90,12 @@ fn print(color: &str, parts: &[&[u8]]) {
         line.extend(format!("\x1b[{color}m").bytes());
     }
     line.extend(b"[forkmon] ");
-    for part in parts {
-        line.extend(*part);
+    for byte in parts.iter().copied().flatten() {
+        match byte {
+            // A file's name may hold anything, but it shall not command the terminal.
+            0..=0x1f | 0x7f => line.extend(byte.escape_ascii()),
+            _ => line.push(*byte),
+        }
     }
     if colors {
         line.extend(b"\x1b[0m");

@@ -165,8 +165,10 @@ impl Timeline {
 
     /// Forgets everything that a run resumed from checkpoint `index` finds out
     /// again: later checkpoints, and what was opened from `index` on.
-    pub fn rewind(&mut self, index: Index) {
+    /// Returns the dependencies it forgets.
+    pub fn rewind(&mut self, index: Index) -> Vec<(PathId, Dependency)> {
         self.checkpoints.retain(|known| known.index <= index);
+        let mut forgotten = Vec::new();
         if let Some(last) = self.checkpoints.last_mut().filter(|last| last.index == index) {
             last.resumed += 1;
         }
@@ -176,9 +178,10 @@ impl Timeline {
             self.order.pop();
             // An earlier dependency may have taken the path over meanwhile.
             if self.dependencies.get(&path).is_some_and(|known| known.checkpoint == Some(later)) {
-                self.dependencies.remove(&path);
+                forgotten.extend(self.dependencies.remove(&path).map(|known| (path, known)));
             }
         }
+        forgotten
     }
 
     /// Takes the checkpoint of a process out. What depended on it now resumes

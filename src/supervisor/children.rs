@@ -70,6 +70,12 @@ impl Supervisor<'_> {
             self.run_took = Some(self.run_began.elapsed());
             self.end_unannounced();
             self.end_keeper();
+            // It was killed, say, before it came to a file: the user's next save is of
+            // a file that the run before has read.
+            for (path, known) in std::mem::take(&mut self.unread) {
+                self.timeline.depend(path, known);
+                self.judge(path, Touch::default());
+            }
             // It has closed its files, and will cause no more events.
             self.touched = self.watcher.read();
             self.judge_touched();

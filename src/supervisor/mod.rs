@@ -28,7 +28,7 @@ use crate::sys::descriptors;
 use crate::sys::shared::Shared;
 use crate::sys::signals::{self, Mask};
 use crate::terminal::Modes;
-use crate::timeline::{Target, Timeline};
+use crate::timeline::{Dependency, Target, Timeline};
 use crate::watch::{Degraded, PathId, Touch, Watcher};
 use children::{reap, send};
 use events::{Events, Sink};
@@ -146,8 +146,12 @@ struct Supervisor<'a> {
     rechecks: Vec<(Time, PathId)>,
     /// Events to come that the program itself causes.
     own: HashMap<PathId, Own>,
+    /// What the last run read after the resume point, until this one reads a file.
+    unread: Vec<(PathId, Dependency)>,
     next_poll: Time,
     resumes: u64,
+    /// The file that led to the last resumes, since when, and to how many.
+    streak: (Vec<u8>, Time, u32),
     /// When the present run would have begun had it never been parked.
     run_began: Instant,
     /// How long it took, once it has ended.
@@ -219,8 +223,10 @@ impl<'a> Supervisor<'a> {
             held: HashMap::new(),
             rechecks: Vec::new(),
             own: HashMap::new(),
+            unread: Vec::new(),
             next_poll: Time::ZERO,
             resumes: 0,
+            streak: (Vec::new(), Time::ZERO, 0),
             run_began: Instant::now(),
             run_took: None,
             first_change: None,

@@ -99,6 +99,7 @@ impl Supervisor<'_> {
                         });
                     }
                     let id = self.watcher.add(&path);
+                    self.unread.clear();
                     self.own.remove(&id);
                     if content.is_some() {
                         self.rechecks.push((self.now() + TICK, id));

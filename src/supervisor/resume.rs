@@ -1,6 +1,7 @@
 //! Resuming: from where, what has to be gone before, and waking or starting anew.
 
 use super::children::send;
+use super::files::restamp;
 use super::machine::Event;
 use super::{Supervisor, processes};
 use crate::board::MAIL_BYTES;
@@ -16,6 +17,10 @@ use nix::sys::signal::Signal;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+/// So many resumes for one file within that time are hardly anybody's edits.
+const LOOP_TIMES: u32 = 200;
+const LOOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// A checkpoint on its way to being the program.
 pub(super) struct Woken {
@@ -76,6 +81,7 @@ impl Supervisor<'_> {
         }
         if let Some(cause) = &cause {
             self.board.announce(cause);
+            self.suspect_loop(cause);
         }
         let Target::Checkpoint(index) = target else { return self.restart(cause, &changed) };
         let Some(checkpoint) = self.timeline.checkpoint(index) else { return };
@@ -112,10 +118,45 @@ impl Supervisor<'_> {
         }
         self.board.program.store(0, Ordering::SeqCst);
         if self.rouse(pid, ORDER_RESUME) {
-            self.timeline.rewind(index);
+            self.rewind(index);
         } else {
             self.timeline.remove(pid);
             self.wake_failed();
+        }
+    }
+
+    /// Forgets what a run from checkpoint `index` finds out again, but for the case
+    /// that it ends before it finds out anything.
+    fn rewind(&mut self, index: Index) {
+        self.unread = self.timeline.rewind(index);
+        let changed = self.waking.iter().flat_map(|woken| &woken.changed);
+        let changed: Vec<PathId> = changed.filter_map(|path| self.watcher.find(path)).collect();
+        for (path, known) in &mut self.unread {
+            known.checkpoint = Some(index);
+            if changed.contains(path) {
+                // This change is acted on now, whatever comes of it.
+                known.stamp = restamp(known.stamp, self.watcher.path(*path));
+                known.content = None;
+            }
+        }
+    }
+
+    /// A person does not save like this: tells, once, what probably does.
+    fn suspect_loop(&mut self, cause: &[u8]) {
+        let now = self.now();
+        let (path, since, times) = &mut self.streak;
+        if path != cause || now - *since > LOOP_WITHIN {
+            (*path, *since, *times) = (cause.to_vec(), now, 0);
+        }
+        *times += 1;
+        if *times == LOOP_TIMES {
+            let path = String::from_utf8_lossy(cause);
+            let text = format!(
+                "'{path}' changed {LOOP_TIMES} times in {} s: if something that the program starts \
+                 writes it, keep it out with --ignore",
+                LOOP_WITHIN.as_secs()
+            );
+            self.warn(&text);
         }
     }
 

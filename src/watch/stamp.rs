@@ -1,9 +1,10 @@
 //! Stamps: what a file looked like, cheap enough to take at every open.
 //!
-//! A stamp is device, inode, size and modification time. Kernels before 6.13
-//! count that time in ticks of up to 10 ms, so a file saved within the last
-//! tick could be saved again, at the same size, without its stamp changing. A
-//! stamp that fresh is accompanied by a digest of the content, which tells.
+//! A stamp is device, inode, size and the times of the last modification and of
+//! the last change of any kind. Kernels before 6.13 count time in ticks of up to
+//! 10 ms, so a file saved within the last tick could be saved again, at the same
+//! size, without its stamp changing. A stamp that fresh is accompanied by a
+//! digest of the content, which tells.
 
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat, stat};
@@ -33,6 +34,9 @@ pub enum Stamp {
         size: u64,
         /// Modification time in nanoseconds since the epoch.
         modified: i64,
+        /// Time of the last change of any kind, likewise: nobody can set it back,
+        /// as `cp -p`, `tar` and others do with the other.
+        changed: i64,
     },
     /// A directory: a digest of the stamps of everything in it.
     Tree(u64),
@@ -63,6 +67,7 @@ impl Stamp {
             inode: found.st_ino,
             size: found.st_size as u64,
             modified: found.st_mtime * 1_000_000_000 + found.st_mtime_nsec,
+            changed: found.st_ctime * 1_000_000_000 + found.st_ctime_nsec,
         }
     }
 
@@ -81,17 +86,14 @@ impl Stamp {
 
     /// Whether a write within the clock tick of this stamp could go unseen.
     pub fn is_fresh(&self) -> bool {
-        self.is_younger_than(TICK)
+        let Stamp::File { changed, .. } = *self else { return false };
+        self.is_younger_than(TICK) || is_within(changed, TICK)
     }
 
     /// Whether the file was modified less than `age` ago (or from now, as clocks
     /// of file servers may be ahead).
     pub fn is_younger_than(&self, age: Duration) -> bool {
-        let Stamp::File { modified, .. } = *self else { return false };
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_nanos() as i64);
-        now.abs_diff(modified) < age.as_nanos() as u64
+        matches!(*self, Stamp::File { modified, .. } if is_within(modified, age))
     }
 
     /// Device and inode, where it is of a file.
@@ -107,6 +109,14 @@ impl Stamp {
         matches!((self, other), (Stamp::Tree(_), Stamp::Tree(_)))
             || self.identity().is_some() && self.identity() == other.identity()
     }
+}
+
+/// Whether a time is less than `age` away from now.
+fn is_within(time: i64, age: Duration) -> bool {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as i64);
+    now.abs_diff(time) < age.as_nanos() as u64
 }
 
 fn is_directory(found: &FileStat) -> bool {
@@ -168,10 +178,10 @@ fn tree_digest(directory: &[u8]) -> u64 {
         // Real directories are entered; links to directories are not, as they may lead back.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             hasher.write_u64(tree_digest(path.as_os_str().as_bytes()));
-        } else if let Stamp::File { device, inode, size, modified } =
+        } else if let Stamp::File { device, inode, size, modified, changed } =
             Stamp::of_file(path.as_os_str().as_bytes())
         {
-            for word in [device, inode, size, modified as u64] {
+            for word in [device, inode, size, modified as u64, changed as u64] {
                 hasher.write_u64(word);
             }
         }

@@ -1,2 +1,2 @@
-DEPTH = DEPTH + 1
+DEPTH = DEPTH + 1 -- luacheck: globals DEPTH
 dofile 'deep.lua'

@@ -1,1 +1,1 @@
-GLOBAL = "set"
+GLOBAL = "set" -- luacheck: globals GLOBAL
