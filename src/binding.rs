@@ -297,6 +297,9 @@ fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
         exact: options.get("exact")?,
     };
     let started = Program::start(start, |board, program, settings, mask| {
+        // What it would free is the program's: a forgotten file would close one of
+        // the supervisor's descriptors, which has its number now.
+        lua.gc_stop();
         supervisor::run(board, program, settings, &origin, &|path| fault(lua, path), mask);
     });
     match started {

@@ -34,16 +34,16 @@ pub struct Board {
     pub newest_clone: AtomicI32,
     /// The program resumed last; 0 while a woken checkpoint is still cloning it.
     pub program: AtomicI32,
-    /// The spare that a checkpoint made last; 0 while it is at it, -1 when it could not.
+    /// The spare that a checkpoint made last; 0 while it is at it, -1 when it could not
+    /// or the spare was lost.
     pub spare: AtomicI32,
     /// The checkpoint that is wanted to have a spare; 0 when none is.
     pub spare_of: AtomicI32,
     /// The keeper of the program's memory; 0 when it has none.
     pub keeper: AtomicI32,
-    /// The parked process that is meant by the wake signal; 0 when none is.
-    pub wake: AtomicI32,
-    /// What it is woken for.
-    pub order: AtomicU32,
+    /// Which parked process the wake signal is meant for, and its order, in one
+    /// word (see `checkpoint::summons`); 0 when none is.
+    pub wake: AtomicU64,
     sleeping: AtomicU32,
     head: AtomicU64,
     tail: AtomicU64,
@@ -94,7 +94,8 @@ impl Board {
         let at = |offset: usize| {
             self.ring[(head as usize + offset) % RING_WORDS].load(Ordering::Relaxed)
         };
-        let length = at(0) as usize;
+        // The program's memory may be damaged, and this with it.
+        let length = (at(0) as usize).min((RING_WORDS - 1) * 8);
         let words = length.div_ceil(8);
         let mut record = Vec::with_capacity(words * 8);
         for offset in 0..words {

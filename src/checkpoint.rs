@@ -34,6 +34,12 @@ pub const ORDER_RESUME: u32 = 0;
 /// The order to a mold to make a spare.
 pub const ORDER_SPARE: u32 = 1;
 
+/// An order to a parked process, as it stands on the board. In one word, as one
+/// who takes it must not find the order of the next.
+pub fn summons(pid: i32, order: u32) -> u64 {
+    (pid as u64) << 32 | u64::from(order)
+}
+
 /// In which process [`take`] returned.
 pub enum Outcome {
     /// The program that took the checkpoint, with the parked process's pid.
@@ -84,13 +90,16 @@ fn park(board: &Board, supervisor: Pid) -> Letter {
         wait_for(WAKE);
         let own = getpid().as_raw();
         // Somebody may send this signal to the whole process group.
-        if board.wake.compare_exchange(own, 0, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-            continue;
-        }
+        let take = |order| {
+            let wake = summons(own, order);
+            board.wake.compare_exchange(wake, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        };
+        let order = [ORDER_RESUME, ORDER_SPARE].into_iter().find(|order| take(*order));
+        let Some(order) = order else { continue };
         if is_spare {
             return go_on(board);
         }
-        if board.order.load(Ordering::SeqCst) == ORDER_SPARE {
+        if order == ORDER_SPARE {
             match clone_sibling(&board.spare) {
                 Ok(Side::Original(_)) => {}
                 Ok(Side::Clone) => {

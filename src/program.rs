@@ -51,6 +51,9 @@ const PAGE: u64 = 4096;
 /// As much of a warning becomes an event: it may hold any message of the program.
 const LONGEST_WARNING: usize = 2000;
 
+/// As much of a label as is kept.
+const LONGEST_NAME: usize = libc::PATH_MAX as usize;
+
 /// How many files count as hot for that reason alone: a fresh checkout makes all
 /// of them recent, which tells nothing.
 const MOST_RECENT: u32 = 8;
@@ -350,7 +353,7 @@ impl Program {
 
     /// A stop point: the program is about to open `path`.
     pub fn visit(&mut self, path: &[u8]) -> Option<Resume> {
-        if !self.is_active() || self.seen.contains(path) {
+        if !self.is_active() || self.seen.contains(path) || is_too_long(path) {
             return None;
         }
         let stamp = Stamp::of_file(path);
@@ -369,8 +372,11 @@ impl Program {
             return None;
         }
         // Named for the file that is found, which is the last.
-        let new =
-            |candidate: &&Candidate| candidate.watched && !self.seen.contains(&candidate.path);
+        let new = |candidate: &&Candidate| {
+            candidate.watched
+                && !self.seen.contains(&candidate.path)
+                && !is_too_long(&candidate.path)
+        };
         let last = candidates.iter().rev().find(new)?;
         let resume = self.stop(&last.path, last.stamp);
         if resume.is_none() {
@@ -382,7 +388,10 @@ impl Program {
     /// Makes the places of a look-up dependencies.
     pub fn record_candidates(&mut self, candidates: &[Candidate]) {
         for candidate in candidates {
-            if candidate.watched && !self.seen.contains(&candidate.path) {
+            if candidate.watched
+                && !self.seen.contains(&candidate.path)
+                && !is_too_long(&candidate.path)
+            {
                 self.record_file(&candidate.path, candidate.stamp);
             }
         }
@@ -401,7 +410,7 @@ impl Program {
 
     /// Makes a file or a directory a dependency of the present checkpoint.
     pub fn watch(&mut self, path: &[u8]) {
-        if self.is_active() && !self.seen.contains(path) {
+        if self.is_active() && !self.seen.contains(path) && !is_too_long(path) {
             self.record(path, Stamp::of(path));
         }
     }
@@ -532,7 +541,7 @@ impl Program {
                 self.placement.taken(elapsed, cloning, memory);
                 self.keep(memory);
                 let at = elapsed.as_micros() as u64;
-                let name = name.to_vec();
+                let name = name[..name.len().min(LONGEST_NAME)].to_vec();
                 let bare = descriptors.is_bare(&self.outside);
                 let pid = pid.as_raw();
                 let pages = if self.placement.is_exact() { 0 } else { memory.pages };
@@ -644,6 +653,11 @@ impl Program {
 fn processor_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
+}
+
+/// Whether no file can have this path.
+fn is_too_long(path: &[u8]) -> bool {
+    path.len() >= libc::PATH_MAX as usize
 }
 
 /// Whether this process has subprocesses now.

@@ -144,12 +144,17 @@ impl Timeline {
             .min()?;
         let target = match earliest {
             None => Target::Start,
-            Some(index) => match self.checkpoints.partition_point(|known| known.index <= index) {
-                0 => Target::Start,
-                after => Target::Checkpoint(self.checkpoints[after - 1].index),
-            },
+            Some(index) => self.at_or_before(index),
         };
         Some((target, path))
+    }
+
+    /// The checkpoint with this index, or the next best where it is gone.
+    pub fn at_or_before(&self, index: Index) -> Target {
+        match self.checkpoints.partition_point(|known| known.index <= index) {
+            0 => Target::Start,
+            after => Target::Checkpoint(self.checkpoints[after - 1].index),
+        }
     }
 
     /// The checkpoints that come after `target`, which a resume from it ends.

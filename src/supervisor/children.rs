@@ -2,12 +2,13 @@
 
 use super::machine::Event;
 use super::{SPARE, Supervisor, milliseconds, processes};
+use crate::sys::process::Fate;
 use crate::sys::signals::{self, Received};
 use crate::timeline::Target;
 use crate::watch::{PathId, Touch};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -37,25 +38,25 @@ impl Supervisor<'_> {
         }
     }
 
-    pub(super) fn child_changed(&mut self, status: WaitStatus) {
-        match status {
-            WaitStatus::Stopped(pid, signal) if Some(pid.as_raw()) == self.program => {
-                if matches!(signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU) {
-                    self.feed(Event::Suspended(signal as i32));
-                }
+    pub(super) fn child_changed(&mut self, pid: i32, fate: Fate) {
+        match fate {
+            Fate::Exited(status) => self.child_ended(pid, status),
+            Fate::Killed(signal) => self.child_ended(pid, 128 + signal),
+            Fate::Stopped(signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU))
+                if Some(pid) == self.program =>
+            {
+                self.feed(Event::Suspended(signal));
             }
-            WaitStatus::Exited(pid, code) => self.child_ended(pid.as_raw(), code),
-            WaitStatus::Signaled(pid, signal, _) => {
-                self.child_ended(pid.as_raw(), 128 + signal as i32);
-            }
-            _ => {}
+            Fate::Stopped(_) => {}
         }
     }
 
     pub(super) fn child_ended(&mut self, pid: i32, status: i32) {
         self.dying.remove(&pid);
         self.releasing.remove(&pid);
-        let _ = self.board.spare.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
+        // -1, not 0: no other is being made.
+        let _ = self.board.spare.compare_exchange(pid, -1, Ordering::SeqCst, Ordering::SeqCst);
+        let _ = self.board.keeper.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
         if self.board.spare_of.load(Ordering::SeqCst) == pid {
             self.end_spare();
         }
@@ -99,8 +100,7 @@ impl Supervisor<'_> {
     pub(super) fn wake_failed(&mut self) {
         let Some(woken) = self.waking.take() else { return };
         self.spare_used(&woken);
-        let best = self.timeline.checkpoints().iter().rfind(|known| known.index <= woken.index);
-        self.wanted = Some(best.map_or(Target::Start, |known| Target::Checkpoint(known.index)));
+        self.wanted = Some(self.timeline.at_or_before(woken.index));
         self.unsent = woken.changed;
         self.feed(Event::WakeFailed);
     }
@@ -180,20 +180,6 @@ impl Supervisor<'_> {
         // A child that has ended but is not reaped yet is so in the next turn.
         if waitid(Id::All, flags) == Err(Errno::ECHILD) {
             self.feed(Event::AllGone);
-        }
-    }
-}
-
-/// Every child whose state has changed.
-pub(super) fn reap() -> Vec<WaitStatus> {
-    let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
-    let mut changed = Vec::new();
-    loop {
-        match waitpid(None, Some(flags)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return changed,
-            Ok(status) => changed.push(status),
-            // A real-time signal that `nix` cannot name; or EINTR.
-            Err(_) => {}
         }
     }
 }

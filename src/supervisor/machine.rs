@@ -27,6 +27,9 @@ pub type Time = Duration;
 /// The longest that a stream of changes can put a resume off.
 const SETTLE_AT_MOST: Duration = Duration::from_millis(50);
 
+/// How soon those who escaped a SIGKILL by forking are killed again.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// How a process ended, as a shell reports it: the exit code, or 128 + signal.
 pub type Status = i32;
 
@@ -101,7 +104,8 @@ pub struct Delays {
 /// What the session is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The program runs. A change leads to `Stopping`, its own end to `Idle`.
+    /// The program runs. A change leads to `Stopping`; its own end to `Idle`, or to
+    /// `Settling` while a change is held.
     Running,
     /// The program was asked to stop and has not ended yet. The deadline is gone
     /// once it was killed. Its end leads to `Settling`.
@@ -111,8 +115,9 @@ enum Phase {
     /// What the program left is being ended. Leads to `Waking`, or back to
     /// `Settling` when another file changes, as the resume point may move.
     Clearing { deadline: Option<Time> },
-    /// A checkpoint was woken and has not answered. Leads to `Running`, or to
-    /// `Settling` when it turns out to be lost.
+    /// A checkpoint was woken and has not answered. Leads to `Running`, to
+    /// `Stopping` when another file changed meanwhile, or to `Settling` when it
+    /// turns out to be lost.
     Waking,
     /// The program ended by itself. A change leads to `Settling`.
     Idle,
@@ -166,11 +171,6 @@ impl Machine {
             Phase::Ending { .. } => "ending",
             _ => "resuming",
         }
-    }
-
-    /// Whether the program is, or will in a moment be, running.
-    pub fn is_running(&self) -> bool {
-        matches!(self.phase, Phase::Running | Phase::Stopping { .. })
     }
 
     /// Whether a woken checkpoint still has to answer.
@@ -322,7 +322,7 @@ impl Machine {
     fn end(&mut self, signal: i32, now: Time) -> Vec<Action> {
         // Asked twice, we do not ask any more.
         if let Phase::Ending { deadline, .. } = &mut self.phase {
-            *deadline = None;
+            *deadline = Some(now + AGAIN);
             return vec![Action::KillAll];
         }
         self.phase = Phase::Ending { signal, deadline: Some(now + self.delays.stop) };
@@ -345,11 +345,13 @@ impl Machine {
                 vec![Action::Clear]
             }
             Phase::Clearing { deadline } if deadline.is_some_and(|at| now >= at) => {
-                *deadline = None;
+                // What was forked meanwhile has escaped.
+                *deadline = Some(now + AGAIN);
                 vec![Action::KillLeftovers]
             }
             Phase::Ending { deadline, .. } if deadline.is_some_and(|at| now >= at) => {
-                *deadline = None;
+                // What was forked meanwhile has escaped.
+                *deadline = Some(now + AGAIN);
                 vec![Action::KillAll]
             }
             _ => Vec::new(),
@@ -381,7 +383,7 @@ mod tests {
         assert_eq!(it.step(Event::Tick, ms(105)), [Action::Clear]);
         assert_eq!(it.step(Event::Cleared, ms(106)), [Action::Wake]);
         assert_eq!(it.step(Event::Resumed, ms(107)), []);
-        assert!(it.is_running());
+        assert_eq!(it.state(), "running");
         assert_eq!(it.deadline(), None);
     }
 

@@ -25,12 +25,13 @@ use crate::program::DOORBELL;
 use crate::report;
 use crate::settings::Settings;
 use crate::sys::descriptors;
+use crate::sys::process::next_fate;
 use crate::sys::shared::Shared;
 use crate::sys::signals::{self, Mask};
 use crate::terminal::Modes;
 use crate::timeline::{Dependency, Target, Timeline};
 use crate::watch::{Degraded, PathId, Touch, Watcher};
-use children::{reap, send};
+use children::send;
 use events::{Events, Sink};
 use files::Own;
 use machine::{Action, Delays, Event, Machine, Time};
@@ -261,7 +262,7 @@ impl<'a> Supervisor<'a> {
             received.push(signal);
         }
         self.touched = self.watcher.read();
-        let ended = reap();
+        let news: Vec<_> = std::iter::from_fn(next_fate).collect();
         let opened = self.take_records();
         // Before the changes that came with them: the program saw them, too.
         for signal in received {
@@ -269,8 +270,8 @@ impl<'a> Supervisor<'a> {
         }
         self.compare_opened(opened);
         self.judge_touched();
-        for status in ended {
-            self.child_changed(status);
+        for (pid, fate) in news {
+            self.child_changed(pid, fate);
         }
         self.look_again();
         self.serve();

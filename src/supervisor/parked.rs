@@ -2,9 +2,9 @@
 
 use super::children::send;
 use super::resume::Woken;
-use super::{SPARE, Supervisor, processes};
-use crate::checkpoint::{ORDER_RESUME, ORDER_SPARE, WAKE};
-use crate::sys::process::yield_to_all;
+use super::{SPARE, Supervisor};
+use crate::checkpoint::{ORDER_RESUME, ORDER_SPARE, WAKE, summons};
+use crate::sys::process::{is_child, yield_to_all};
 use crate::sys::signals;
 use crate::timeline::Target;
 use nix::unistd::Pid;
@@ -16,7 +16,7 @@ impl Supervisor<'_> {
     pub(super) fn end_unannounced(&mut self) {
         let pid = self.board.newest_clone.swap(0, Ordering::SeqCst);
         let known = self.timeline.checkpoints().iter().any(|known| known.pid == pid);
-        if pid > 0 && !known && processes::is_alive(pid) {
+        if !known {
             self.end_parked(pid, false);
         }
     }
@@ -75,8 +75,7 @@ impl Supervisor<'_> {
 
     /// Wakes a parked process. False when it is gone.
     pub(super) fn rouse(&self, pid: i32, order: u32) -> bool {
-        self.board.order.store(order, Ordering::SeqCst);
-        let overtaken = self.board.wake.swap(pid, Ordering::SeqCst);
+        let overtaken = self.board.wake.swap(summons(pid, order), Ordering::SeqCst);
         if overtaken != 0 && order == ORDER_RESUME {
             // It has not read its order, which was to make a spare, and never will.
             self.board.spare_of.store(0, Ordering::SeqCst);
@@ -107,6 +106,11 @@ impl Supervisor<'_> {
     /// Ends a parked process. One that keeps nothing open need not be waited for,
     /// and giving its memory back may take as long as that of a program.
     pub(super) fn end_parked(&mut self, pid: i32, bare: bool) {
+        // It may have been killed by somebody else, and reaped: then nothing more
+        // will be heard of it.
+        if !is_child(pid) {
+            return;
+        }
         if bare {
             self.releasing.insert(pid);
             yield_to_all(Pid::from_raw(pid));

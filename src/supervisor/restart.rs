@@ -7,8 +7,9 @@
 use super::events::Sink;
 use crate::descriptors::Descriptors;
 use crate::program::AsRead;
+use crate::program::DOORBELL;
 use crate::sys::descriptors::set_close_on_exec;
-use crate::sys::signals::Mask;
+use crate::sys::signals::{Mask, discard};
 use crate::watch::{Stamp, content_digest, digest};
 use nix::errno::Errno;
 use std::collections::HashMap;
@@ -77,6 +78,8 @@ impl Command {
         let note = format!("{RESTARTED}={own}:{time}:{}", files.join(","));
         let mut environment = self.environment.clone();
         environment.extend(CString::new(note));
+        // The last doorbell of a program that is gone would end the next image.
+        discard(DOORBELL);
         mask.restore();
         match nix::unistd::execve(&self.executable, &self.arguments, &environment) {
             Err(error) => {

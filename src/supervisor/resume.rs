@@ -41,7 +41,12 @@ impl Supervisor<'_> {
     /// Where the changes resume from, and the path that decides it.
     pub(super) fn target(&self) -> (Target, Option<PathId>) {
         let changed = self.timeline.target(self.changed.iter().copied());
-        match (changed, self.wanted) {
+        // It may have been lost since it was asked for.
+        let wanted = self.wanted.map(|wanted| match wanted {
+            Target::Start => Target::Start,
+            Target::Checkpoint(index) => self.timeline.at_or_before(index),
+        });
+        match (changed, wanted) {
             (Some((target, path)), wanted) if wanted.is_none_or(|wanted| target <= wanted) => {
                 (target, Some(path))
             }

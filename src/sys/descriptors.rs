@@ -202,7 +202,8 @@ pub fn duplicate(descriptor: RawFd) -> nix::Result<OwnedFd> {
 /// Closes a descriptor of this process's that nothing in it will use any more.
 pub fn close(descriptor: RawFd) {
     // SAFETY: the supervisor, which alone calls this, never returns to the code
-    // that believes to own the descriptor.
+    // that believes to own the descriptor, and has stopped the interpreter's
+    // collector, which might close what has the number by then.
     unsafe { libc::close(descriptor) };
 }
 

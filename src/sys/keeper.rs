@@ -12,10 +12,10 @@ use nix::sys::signal::Signal;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-/// The keeper runs three system calls and sleeps.
+/// The keeper runs a few system calls and sleeps.
 const STACK: usize = 16 * 1024;
 
-/// What the keeper needs, on the stack of the caller, which waits for it.
+/// What the keeper needs. Never freed, as the keeper may be late.
 struct Birth {
     supervisor: i32,
     /// 0, then 1 when the keeper is ready, or 2 when it gives up.
@@ -26,8 +26,7 @@ struct Birth {
 /// so it calls nothing that allocates, and nothing that can fail once the caller
 /// goes on (a failure would set the caller's `errno`).
 extern "C" fn keep(birth: *mut c_void) -> libc::c_int {
-    // SAFETY: the caller passes its `Birth` and keeps it in place until `state`
-    // is set, after which it is not touched here. All signals are blocked, so
+    // SAFETY: the caller passes a `Birth` that is never freed. All signals are blocked, so
     // nothing else runs in this process and `pause` never returns.
     unsafe {
         let birth = &*birth.cast::<Birth>();
@@ -55,19 +54,20 @@ extern "C" fn keep(birth: *mut c_void) -> libc::c_int {
 /// `EAGAIN`, `ENOMEM`; `ENOSYS` before Linux 5.9, where descriptors could not be
 /// closed safely.
 pub fn start(announce: &AtomicI32, supervisor: nix::unistd::Pid) -> nix::Result<()> {
-    let birth = Birth { supervisor: supervisor.as_raw(), state: AtomicU32::new(0) };
+    let birth: &'static Birth =
+        Box::leak(Box::new(Birth { supervisor: supervisor.as_raw(), state: AtomicU32::new(0) }));
     // The keeper's stack lives as long as the memory it keeps: it is never freed.
     // In words, as the end must be aligned to 16 bytes.
     let stack: &'static mut [u128] = Vec::leak(vec![0; STACK / size_of::<u128>()]);
     let flags = libc::CLONE_VM | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
     // SAFETY: the stack is the new process's alone, `keep` obeys the rules above,
-    // and `birth` outlives the wait below.
+    // and `birth` is never freed.
     let result = unsafe {
         libc::clone(
             keep,
             stack.as_mut_ptr_range().end.cast(),
             flags,
-            (&raw const birth).cast_mut().cast(),
+            std::ptr::from_ref(birth).cast_mut().cast(),
             announce.as_ptr(),
         )
     };

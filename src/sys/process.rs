@@ -1,7 +1,9 @@
 //! Process attributes that `nix` leaves unsafe, and leaving without unwinding.
 
 use super::cerr;
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::ffi::CStr;
 
@@ -22,7 +24,7 @@ pub fn die_with_parent(parent: Pid) -> bool {
     nix::unistd::getppid() == parent
 }
 
-/// The dispositions, timers and other per-process clocks that a clone does not inherit.
+/// The interval timers, which a clone does not inherit.
 #[derive(Clone, Copy)]
 pub struct IntervalTimers([libc::itimerval; 3]);
 
@@ -73,6 +75,48 @@ pub fn set_environment(name: &CStr, value: Option<&CStr>) -> nix::Result<()> {
         }
     };
     cerr(result).map(drop)
+}
+
+/// What happened to a child, in numbers: `nix` cannot name real-time signals, and
+/// says nothing of a child that it has reaped when one has ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It exited, with this status.
+    Exited(i32),
+    /// This signal ended it.
+    Killed(i32),
+    /// This signal stopped it.
+    Stopped(i32),
+}
+
+/// Reaps a child that has ended, or tells of one that has stopped; never waits.
+/// `None` when there is no more news.
+pub fn next_fate() -> Option<(i32, Fate)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: the kernel writes one int.
+        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) } {
+            -1 if Errno::last() == Errno::EINTR => {}
+            -1 | 0 => return None,
+            pid if libc::WIFEXITED(status) => {
+                return Some((pid, Fate::Exited(libc::WEXITSTATUS(status))));
+            }
+            pid if libc::WIFSIGNALED(status) => {
+                return Some((pid, Fate::Killed(libc::WTERMSIG(status))));
+            }
+            pid if libc::WIFSTOPPED(status) => {
+                return Some((pid, Fate::Stopped(libc::WSTOPSIG(status))));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a process is a child that has not been reaped: only then its number
+/// cannot have gone to another.
+pub fn is_child(pid: i32) -> bool {
+    let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    pid > 0 && waitid(Id::Pid(Pid::from_raw(pid)), flags) != Err(Errno::ECHILD)
 }
 
 /// Gives a process the processor only when nobody else wants it.

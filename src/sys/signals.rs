@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::{Pid, getpid};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 /// The full signal mask, with the real-time signals that `nix` cannot name.
 #[derive(Clone, Copy)]
@@ -114,7 +114,6 @@ pub fn read_signal(signals: BorrowedFd) -> Option<Received> {
     // the byte buffer need not be aligned for an unaligned read.
     let info =
         unsafe { std::ptr::read_unaligned(buffer.as_ptr().cast::<libc::signalfd_siginfo>()) };
-    debug_assert!(signals.as_raw_fd() >= 0);
     Some(Received {
         number: info.ssi_signo as i32,
         from_kernel: info.ssi_code == libc::SI_KERNEL,
@@ -129,8 +128,15 @@ pub fn without_sigpipe(write: impl FnOnce()) {
     let mut old = SigSet::empty();
     let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&pipe), Some(&mut old));
     write();
-    let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: takes a pending SIGPIPE, if there is one; no information is asked for.
-    unsafe { libc::sigtimedwait(pipe.as_ref(), std::ptr::null_mut(), &raw const none) };
+    discard(Signal::SIGPIPE);
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old), None);
+}
+
+/// Takes away a signal that is blocked and pending, if it is.
+pub fn discard(signal: Signal) {
+    let mut set = SigSet::empty();
+    set.add(signal);
+    let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: waits for no time, and asks for no information.
+    unsafe { libc::sigtimedwait(set.as_ref(), std::ptr::null_mut(), &raw const none) };
 }
