@@ -196,7 +196,8 @@ describe('the other functions', function()
     assert.same({ nil, 'too many processes' }, { forkmon.checkpoint() })
     assert.is_true(forkmon.watch 'data')
     os.remove('/nonexistent/f')
-    assert.same({ 'checkpoint here', 'checkpoint', 'watch ' .. cwd .. 'data', 'wrote /nonexistent/f move', 'effect' }, calls)
+    assert.same({ 'checkpoint here', 'checkpoint', 'watch ' .. cwd .. 'data',
+      'wrote /nonexistent/f move', 'effect' }, calls)
   end)
 
   it('report look-ups when the filter takes one of the candidates', function()
