@@ -24,6 +24,12 @@ local at_once = {
     file:write(text, '\n')
     file:close()
   end,
+  ['in place, with its old size and time'] = function(project, name, text)
+    local before = posix.stat(project:path(name))
+    project:write(name, text)
+    assert.equal(before.size, posix.stat(project:path(name)).size)
+    assert(posix.utime(project:path(name), before.mtime, before.mtime))
+  end,
   ['by a rename over it'] = function(project, name, text) project:replace(name, text) end,
   ['by moving it away and creating it anew'] = function(project, name, text)
     project:write_after_backup(name, text)
@@ -71,9 +77,10 @@ support.each_lua(function(lua)
   for _, how in ipairs(names) do
     for _, stay in ipairs { false, true } do
       it(('shows a file saved %s, %s'):format(how, stay and 'while it runs' or 'after its end'), function()
-        local project = support.project { ['value.txt'] = 'first\n', ['folder/x'] = '' }
+        local project = support.project { ['value.txt'] = 'first!', ['folder/x'] = '' }
+        posix.utime(project:path 'value.txt', 1000000000, 1000000000)
         local viewer = Viewer.start(lua, project, { stay = stay })
-        viewer:expect_first('value.txt', 'shows first')
+        viewer:expect_first('value.txt', 'shows first!')
         at_once[how](project, 'value.txt', 'second')
         viewer:expect_resume('value.txt', 'shows second')
         at_once[how](project, 'value.txt', 'third!')

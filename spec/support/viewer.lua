@@ -4,6 +4,7 @@
 -- output tells all there is to know: what it shows, how often it ran, and from where.
 
 local assert = require 'luassert'
+local lines = require 'spec.support.lines'
 local posix = require 'posix'
 
 local Viewer = {}
@@ -34,15 +35,21 @@ function Viewer.start(lua, project, options)
   return self
 end
 
+--- A path as forkmon's lines show it: no name may command the terminal.
+local function shown(path)
+  local escapes = { ['\n'] = '\\n', ['\r'] = '\\r', ['\t'] = '\\t' }
+  return (path:gsub('%c', function(char) return escapes[char] or ('\\x%02x'):format(char:byte()) end))
+end
+
 --- What the supervisor says when it resumes from before a file.
 function Viewer:resuming(name)
-  return ("[forkmon] file '%s' changed, resuming from it..\n"):format(self.project:path(name))
+  return lines.resuming(shown(self.project:path(name)))
 end
 
 --- The first run of a viewer of one file.
 function Viewer:expect_first(name, line)
   local watch = posix.access(self.project:path(name)) and
-    ("[forkmon] watch '%s'\n"):format(self.project:path(name)) or ''
+    lines.watch(shown(self.project:path(name))) or ''
   self.program:expect_exactly('startup\n' .. watch .. line .. '\n')
 end
 

@@ -1,5 +1,6 @@
 //! What happens to processes: signals that come, children that end, and who is left.
 
+use super::files::restamp;
 use super::machine::Event;
 use super::{SPARE, Supervisor, milliseconds, processes};
 use crate::sys::process::Fate;
@@ -51,6 +52,22 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Who killed the program kept it from reading what the last run did, which a
+    /// cold run would read: a change to that must not go unnoticed. Only once,
+    /// however, does a change that came before count, as it may be the program's
+    /// own, and it may have killed itself.
+    fn revive(&mut self) {
+        for (path, mut known) in std::mem::take(&mut self.unread) {
+            let is_first = self.revived.insert(path);
+            if !is_first {
+                known.stamp = restamp(known.stamp, self.watcher.path(path));
+                known.content = None;
+            }
+            self.timeline.depend(path, known);
+            self.judge(path, Touch::default());
+        }
+    }
+
     pub(super) fn child_ended(&mut self, pid: i32, status: i32) {
         self.dying.remove(&pid);
         self.releasing.remove(&pid);
@@ -71,12 +88,10 @@ impl Supervisor<'_> {
             self.run_took = Some(self.run_began.elapsed());
             self.end_unannounced();
             self.end_keeper();
-            // It was killed, say, before it came to a file: the user's next save is of
-            // a file that the run before has read.
-            for (path, known) in std::mem::take(&mut self.unread) {
-                self.timeline.depend(path, known);
-                self.judge(path, Touch::default());
+            if status >= 128 && !self.machine.is_stopping() {
+                self.revive();
             }
+            self.unread.clear();
             // It has closed its files, and will cause no more events.
             self.touched = self.watcher.read();
             self.judge_touched();
@@ -168,7 +183,9 @@ impl Supervisor<'_> {
         // The next image of this process must not find children it does not know.
         let restarts = self.target().0 == Target::Start;
         let gone = self.dying.is_empty() && (self.releasing.is_empty() || !restarts);
-        if gone && self.leftovers().is_empty() {
+        let leftovers = self.leftovers();
+        self.ask_to_end(&leftovers);
+        if gone && leftovers.is_empty() {
             self.feed(Event::Cleared);
         }
     }
@@ -176,6 +193,7 @@ impl Supervisor<'_> {
     pub(super) fn check_all_gone(&mut self) {
         // The end may have begun before the program's last records were read.
         self.end_checkpoints_after(Target::Start);
+        self.ask_to_end(&self.others());
         let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         // A child that has ended but is not reaped yet is so in the next turn.
         if waitid(Id::All, flags) == Err(Errno::ECHILD) {

@@ -173,6 +173,11 @@ impl Machine {
         }
     }
 
+    /// Whether the program was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping { .. })
+    }
+
     /// Whether a woken checkpoint still has to answer.
     pub fn is_waking(&self) -> bool {
         self.phase == Phase::Waking

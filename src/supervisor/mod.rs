@@ -135,6 +135,8 @@ struct Supervisor<'a> {
     unsent: Vec<Vec<u8>>,
     /// Paths that have kept the command from being run anew.
     unready: Vec<Vec<u8>>,
+    /// Who has been asked to end since the last run, or the session, began to.
+    asked: HashSet<i32>,
     /// Where leftovers of the last run are counted from, while they are cleared away.
     clearing: Option<Option<processes::Started>>,
     /// File events that have been read and not been judged.
@@ -147,8 +149,10 @@ struct Supervisor<'a> {
     rechecks: Vec<(Time, PathId)>,
     /// Events to come that the program itself causes.
     own: HashMap<PathId, Own>,
-    /// What the last run read after the resume point, until this one reads a file.
-    unread: Vec<(PathId, Dependency)>,
+    /// What the last run read after the resume point and this one has not read yet.
+    unread: HashMap<PathId, Dependency>,
+    /// What became a dependency again as a run was killed before it read it, once.
+    revived: HashSet<PathId>,
     next_poll: Time,
     resumes: u64,
     /// The file that led to the last resumes, since when, and to how many.
@@ -219,12 +223,14 @@ impl<'a> Supervisor<'a> {
             unsent: Vec::new(),
             unready: Vec::new(),
             clearing: None,
+            asked: HashSet::new(),
             touched: HashMap::new(),
             changed: HashSet::new(),
             held: HashMap::new(),
             rechecks: Vec::new(),
             own: HashMap::new(),
-            unread: Vec::new(),
+            unread: HashMap::new(),
+            revived: HashSet::new(),
             next_poll: Time::ZERO,
             resumes: 0,
             streak: (Vec::new(), Time::ZERO, 0),

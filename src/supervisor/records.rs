@@ -99,7 +99,8 @@ impl Supervisor<'_> {
                         });
                     }
                     let id = self.watcher.add(&path);
-                    self.unread.clear();
+                    self.unread.remove(&id);
+                    self.revived.remove(&id);
                     self.own.remove(&id);
                     if content.is_some() {
                         self.rechecks.push((self.now() + TICK, id));

@@ -1,7 +1,6 @@
 //! Resuming: from where, what has to be gone before, and waking or starting anew.
 
 use super::children::send;
-use super::files::restamp;
 use super::machine::Event;
 use super::{Supervisor, processes};
 use crate::board::MAIL_BYTES;
@@ -66,10 +65,7 @@ impl Supervisor<'_> {
                 self.timeline.checkpoint(index).and_then(|kept| processes::started(kept.pid))
             }
         });
-        for pid in self.leftovers() {
-            send(pid, self.settings.stop_signal);
-            send(pid, libc::SIGCONT);
-        }
+        self.asked.clear();
         self.check_cleared();
     }
 
@@ -130,19 +126,12 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Forgets what a run from checkpoint `index` finds out again, but for the case
-    /// that it ends before it finds out anything.
+    /// Forgets what a run from checkpoint `index` finds out again, unless that is
+    /// killed before.
     fn rewind(&mut self, index: Index) {
-        self.unread = self.timeline.rewind(index);
-        let changed = self.waking.iter().flat_map(|woken| &woken.changed);
-        let changed: Vec<PathId> = changed.filter_map(|path| self.watcher.find(path)).collect();
-        for (path, known) in &mut self.unread {
+        self.unread.extend(self.timeline.rewind(index));
+        for known in self.unread.values_mut() {
             known.checkpoint = Some(index);
-            if changed.contains(path) {
-                // This change is acted on now, whatever comes of it.
-                known.stamp = restamp(known.stamp, self.watcher.path(*path));
-                known.content = None;
-            }
         }
     }
 
@@ -225,9 +214,23 @@ impl Supervisor<'_> {
 
     pub(super) fn end(&mut self, signal: i32) {
         self.end_checkpoints_after(Target::Start);
-        for pid in self.others() {
-            send(pid, if Some(pid) == self.program { signal } else { self.settings.stop_signal });
-            send(pid, libc::SIGCONT);
+        self.asked.clear();
+        if let Some(program) = self.program {
+            self.asked.insert(program);
+            send(program, signal);
+            send(program, libc::SIGCONT);
+        }
+        self.ask_to_end(&self.others());
+    }
+
+    /// Asks processes to end, each once: more may be forked while they do.
+    pub(super) fn ask_to_end(&mut self, pids: &[i32]) {
+        for &pid in pids {
+            if self.asked.insert(pid) {
+                send(pid, self.settings.stop_signal);
+                // A stopped process gets to see it only when it goes on.
+                send(pid, libc::SIGCONT);
+            }
         }
     }
 
