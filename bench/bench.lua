@@ -434,7 +434,7 @@ local function machine()
   return ('%d × %s, %.0f GB of memory, Linux %s, %s; %s'):format(processors + 1,
     first_match('/proc/cpuinfo', 'model name%s*:%s*([^\n]+)'),
     first_match('/proc/meminfo', 'MemTotal:%s*(%d+)') / 1e6,
-    first_match('/proc/sys/kernel/osrelease', '%S+'), LUA, os.date '!%Y-%m-%d')
+    first_match('/proc/sys/kernel/osrelease', '%d+%.%d+'), LUA, os.date '!%Y-%m-%d')
 end
 
 local function report()
