@@ -21,14 +21,7 @@ local function quote(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
-local function count(text, part)
-  local found, from = 0, 1
-  while true do
-    local _, last = text:find(part, from, true)
-    if not last then return found end
-    found, from = found + 1, last + 1
-  end
-end
+local count = support.count
 
 local function inotify_instances(pid)
   local found = 0

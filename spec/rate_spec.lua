@@ -28,14 +28,7 @@ local function pause(most)
   if milliseconds > 0 then posix.poll({}, milliseconds) end
 end
 
-local function count(text, part)
-  local found, from = 0, 1
-  while true do
-    local _, last = text:find(part, from, true)
-    if not last then return found end
-    found, from = found + 1, last + 1
-  end
-end
+local count = support.count
 
 support.each_lua(function(lua)
   for _, stay in ipairs { false, true } do

@@ -14,7 +14,7 @@ local text = require 'forkmon.text'
 
 local concat = table.concat
 local find, format, match = string.find, string.format, string.match
-local getenv, open, stderr = os.getenv, io.open, io.stderr
+local getenv, open = os.getenv, io.open
 local ipairs, tonumber = ipairs, tonumber
 
 local client = {}
@@ -154,12 +154,8 @@ function client.run(subcommand, arguments)
   if not parsed then return output.fail(2, "%s; try 'forkmon help %s'", message, name) end
   if parsed.flags['--help'] then return output.print(help.of(subcommand)) end
   if printers[name] then return printers[name](parsed.flags, parsed.words) end
-  local core
-  core, message = native.load()
-  if not core then
-    stderr:write(message, '\n')
-    return 1
-  end
+  local core = output.core()
+  if not core then return 1 end
   return runners[name](core, parsed.flags, parsed.words)
 end
 

@@ -173,12 +173,8 @@ function command.main(arguments)
     stderr:write(help.usage())
     return 2
   end
-  local core
-  core, message = native.load()
-  if not core then
-    stderr:write(message, '\n')
-    return 1
-  end
+  local core = output.core()
+  if not core then return 1 end
   return run(parsed, core)
 end
 

@@ -87,10 +87,6 @@ local function befores(report, io, package)
   -- What is read from a terminal or a pipe is gone: a run from before it would read what comes next.
   local stdin, current_input = io.stdin, io.input
 
-  local function consume()
-    report.act()
-  end
-
   -- The iterator consumes later, and out of sight.
   local function consume_lines()
     report.act(true)
@@ -135,7 +131,7 @@ local function befores(report, io, package)
     end,
   }
 
-  return functions, searchers, { read = consume, lines = consume_lines }
+  return functions, searchers, { read = act, lines = consume_lines }
 end
 
 --- The slots of the three searchers that reach files. Other searchers may have been put among them, which are Lua

@@ -1,5 +1,7 @@
 --- What the command prints, and the exit status that goes with it.
 
+local native = require 'forkmon.native'
+
 local format = string.format
 local stderr, stdout = io.stderr, io.stdout
 
@@ -22,6 +24,14 @@ function output.print(text)
   if written then written, message = stdout:flush() end
   if not written then return output.fail(1, 'cannot write: %s', message) end
   return 0
+end
+
+--- Loads the native core; prints what is wrong, and the remedy, if that fails.
+---@return table|nil core
+function output.core()
+  local core, message = native.load()
+  if not core then stderr:write(message, '\n') end
+  return core
 end
 
 return output

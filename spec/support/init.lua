@@ -69,6 +69,16 @@ function support.living()
   return proc.carrying(TOKEN, token())
 end
 
+--- How often a text has a part, as it stands.
+function support.count(text, part)
+  local found, from = 0, 1
+  while true do
+    local _, last = text:find(part, from, true)
+    if not last then return found end
+    found, from = found + 1, last + 1
+  end
+end
+
 --- Waits until nothing that this spec started is left.
 function support.assert_nothing_left(patience)
   clock.wait_until(function()

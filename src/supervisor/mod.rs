@@ -312,13 +312,10 @@ impl<'a> Supervisor<'a> {
             .chain(self.rechecks.iter().map(|(at, _)| *at))
             .chain(self.spare_due.map(|(at, _)| at))
             .min();
-        let timeout = match deadline {
-            // Rounded up: waking a moment early would only mean waking twice.
-            Some(at) => at.saturating_sub(now).as_micros().div_ceil(1000).min(60_000) as u16,
-            None => u16::MAX,
-        };
-        let timeout =
-            if deadline.is_some() { PollTimeout::from(timeout) } else { PollTimeout::NONE };
+        // Rounded up: waking a moment early would only mean waking twice.
+        let milliseconds =
+            |at: Time| at.saturating_sub(now).as_micros().div_ceil(1000).min(60_000) as u16;
+        let timeout = deadline.map_or(PollTimeout::NONE, |at| milliseconds(at).into());
         if batch.is_none() && !self.board.sleep() {
             return;
         }

@@ -13,9 +13,9 @@ use crate::sys::signals::{Mask, discard};
 use crate::watch::{Stamp, content_digest, digest};
 use nix::errno::Errno;
 use std::collections::HashMap;
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::os::fd::RawFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::time::SystemTime;
 
 /// Tells the restarted process what it cannot find out: when it was restarted, as
@@ -200,10 +200,7 @@ fn executable() -> CString {
 fn strings(path: &str) -> Vec<CString> {
     let bytes = std::fs::read(path).unwrap_or_default();
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-    bytes
-        .split(|byte| *byte == 0)
-        .filter_map(|string| CString::new(OsString::from_vec(string.to_vec()).as_bytes()).ok())
-        .collect()
+    bytes.split(|byte| *byte == 0).filter_map(|string| CString::new(string).ok()).collect()
 }
 
 /// Whether a descriptor is one that a service manager says it passed to us.
@@ -216,6 +213,7 @@ fn is_announced(number: RawFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn a_file_that_changes_after_the_note_is_noticed() {
