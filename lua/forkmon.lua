@@ -1,9 +1,9 @@
 --- forkmon: a program goes on from the middle when a file it has read changes.
 --
--- `enable` collects what the program has loaded so far, starts the native core, which forks the supervisor, and puts
--- hooks on the functions that open files. From then on the hooks report here: whatever the filter takes is a stop point
--- of the core, which may freeze a copy of the process there. When that copy is woken, the call that made it returns
--- once more, in another process, with a table that tells why; the program's on_resume functions see it first.
+-- `enable` collects what the program has loaded so far, starts the native core, which forks guard and supervisor, and
+-- puts hooks on the functions that open files. From then on the hooks report here: whatever the filter takes is a stop
+-- point of the core, which may freeze a copy of the process there. When that copy is woken, the call that made it
+-- returns once more, in another process, with a table that tells why; the program's on_resume functions see it first.
 
 local filter = require 'forkmon.filter'
 local hooks = require 'forkmon.hooks'
@@ -97,17 +97,14 @@ end
 ---@type forkmon.Report
 local report = {
   read = function(path)
-    path = core.absolute(path)
-    if not watched(path) then return end
-    if resuming then core.watch(path) else resumed(core.visit(path)) end
+    resumed(core.visit(path, watched, resuming))
   end,
 
-  look_up = function(paths)
-    if not resuming then return resumed(core.look_up(paths, watched)) end
-    for _, path in ipairs(paths) do
-      path = core.absolute(path)
-      if watched(path) then core.watch(path) end
-    end
+  look_up = function(name, templates, dot, slashes)
+    name = search.spelled(name, dot, slashes)
+    local resume, from = core.look_up(name, templates, search.separator, search.mark, watched, resuming)
+    resumed(resume)
+    return from
   end,
 
   write = function(path, empties, appends)
@@ -149,16 +146,12 @@ local function survey()
   -- Scripts count whatever the filter says: who edits a program under forkmon wants to see it run.
   for _, file in ipairs(loaded.running()) do
     local path = core.absolute(file)
-    if not is_ignored(path) and search.readable(path) then add(path) end
+    if not is_ignored(path) then add(path) end
   end
   local script = loaded.script(core.cmdline())
   script = script and core.absolute(script)
   if script and not is_ignored(script) then
-    if loaded.initialising() then
-      settings.main = script
-    elseif search.readable(script) then
-      add(script)
-    end
+    if loaded.initialising() then settings.main = script else add(script) end
   end
   settings.before = files
   settings.inherited = getenv('FORKMON_COMMAND') ~= nil
@@ -171,7 +164,9 @@ local function adopt(new)
     new.colors = core.isatty(2) and (no_color == nil or no_color == '')
   end
   for index, path in ipairs(new.watch) do new.watch[index] = core.absolute(path) end
-  watched, is_ignored = filter.compile(new.filter, new.ignore, core.warn)
+  local tail
+  watched, is_ignored, tail = filter.compile(new.filter, new.ignore, core.warn)
+  core.filter(tail)
   settings = new
 end
 
@@ -258,8 +253,8 @@ end
 function forkmon.watch(path)
   expect('watch', 'path', 'string', path)
   if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
-  core.watch(core.absolute(path))
-  return true
+  if core.watch(core.absolute(path)) then return true end
+  return nil, 'the path cannot be watched'
 end
 
 --- What the session is and which checkpoints it has, as `forkmon status --json` prints it.
@@ -267,7 +262,7 @@ end
 ---@return string|nil message
 function forkmon.status()
   if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
-  return core.ask(core.supervisor(), 'status')
+  return core.ask(core.session(), 'status')
 end
 
 --- Has `callback` called in every resumed process, before the program goes on. What it reads belongs to the checkpoint

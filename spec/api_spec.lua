@@ -37,9 +37,9 @@ support.each_lua(function(lua)
         os.execute 'cat config'
       ]], { ['a.lua'] = "print 'a'", ['b.lua'] = "print 'b'", ['c.lua'] = "print 'c'", ['config'] = 'one\n' })
       program:expect_exactly('a\ntrue\nb\n' .. lines.watch(project:path 'c.lua') .. 'c\none\n')
-      -- There is one supervisor: what the shell started. Its children are the checkpoints.
+      -- There is one supervisor, under what the shell started. Its children are the checkpoints.
       support.wait_until('the end of all processes but those', function()
-        return #support.proc.tree(program.pid) == 1 + #support.proc.children(program.pid)
+        return #support.proc.tree(program.pid) == 2 + #support.proc.children(support.proc.supervisor(program.pid))
       end)
       project:write('b.lua', "print 'ignored'")
       project:write('config', 'two\n')
@@ -82,12 +82,32 @@ support.each_lua(function(lua)
         print(forkmon.checkpoint 'here')
         forkmon.watch 'config'
         io.stdout:flush()
-        os.execute 'cat config'
+        -- Not `cat`, which would look for more of the file after what it has shown.
+        os.execute 'head -n 1 config'
       ]], { config = 'one\n' }, '')
       program:expect_exactly 'start\nfalse\none\n'
       for _, text in ipairs { 'two', 'three' } do
         project:write('config', text .. '\n')
         program:expect_exactly(lines.resuming(project:path 'config', 'here') .. 'true\n' .. text .. '\n')
+      end
+      program:stop 'INT'
+    end)
+
+    it('may have a label of any length', function()
+      local project, program = start([[
+        forkmon.on_resume(function(resume) print('resumed', #resume.checkpoint) end)
+        print 'start'
+        print(forkmon.checkpoint(('l'):rep(10000)))
+        forkmon.watch 'config'
+        local checkpoints = forkmon.status().checkpoints
+        local last = checkpoints[#checkpoints]
+        print(last.explicit, last.name == ('l'):rep(4096))
+      ]], { config = '' }, '')
+      program:expect_exactly 'start\nfalse\ntrue\ttrue\n'
+      for i = 1, 2 do
+        project:write('config', 'edit ' .. i)
+        program:expect_exactly(lines.resuming(project:path 'config', ('l'):rep(4096))
+          .. 'resumed\t10000\ntrue\ntrue\ttrue\n')
       end
       program:stop 'INT'
     end)

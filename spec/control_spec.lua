@@ -107,7 +107,7 @@ support.each_lua(function(lua)
     local memory = 0
     for _, checkpoint in ipairs(status.checkpoints) do
       memory = memory + checkpoint.memory
-      assert.equal(tostring(program.pid), support.proc.status(checkpoint.pid, 'PPid'))
+      assert.equal(tostring(support.proc.supervisor(program.pid)), support.proc.status(checkpoint.pid, 'PPid'))
     end
     assert.is_true(memory > 50000 and status.memory > memory)
     program:stop()
@@ -372,9 +372,17 @@ support.each_lua(function(lua)
       program:stop()
     end)
 
-    it('of a killed supervisor is cleared away', function()
+    it('is gone when the supervisor is killed', function()
+      local program = session()
+      posix.kill(support.proc.supervisor(program.pid), posix.SIGKILL)
+      assert.same({ 'killed', posix.SIGKILL }, { program:wait() })
+      assert.is_nil(posix.stat(socket(program)))
+    end)
+
+    it('of a session that was killed as a whole is cleared away', function()
       local program, project = session()
-      program:stop 'KILL'
+      program:signal_group 'KILL'
+      program:wait()
       assert.truthy(posix.stat(socket(program)))
       fails(project.root, { 'status' }, 'no forkmon is running')
       assert.is_nil(posix.stat(socket(program)))
@@ -385,6 +393,7 @@ support.each_lua(function(lua)
       posix.chmod(runtime:path 'forkmon', 'rwxrwxrwx')
       local program, project = session()
       assert.is_nil(posix.stat(socket(program)))
+      assert.truthy(program.stdout.text:find('`forkmon status` will not see this session: the folder', 1, true))
       fails(project.root, { 'status' }, 'no forkmon is running')
       program:stop()
     end)
@@ -393,7 +402,7 @@ support.each_lua(function(lua)
       local program = session()
       local mute = {}
       local path = socket(program)
-      for index = 1, 20 do
+      for index = 1, 100 do
         mute[index] = assert(posix.socket(posix.AF_UNIX, posix.SOCK_STREAM, 0))
         assert(posix.connect(mute[index], { family = posix.AF_UNIX, path = path }))
       end

@@ -1,11 +1,14 @@
 --- What forkmon does when the system gives it less than it wants: it says so once, and stays right.
 --
 -- Limits are lowered for the session alone: those on inotify in a user namespace of its own, that
--- on processes for a user id that nobody else has. Where the machine does not allow that, the
--- specs are pending. Programs whose output goes nowhere keep a log by which they are watched.
+-- on processes for a user id that nobody else has. A file system without events is mounted in a
+-- namespace, too. Where the machine does not allow that, the specs are pending. Programs whose
+-- output goes nowhere keep a log by which they are watched.
 
 local posix = require 'posix'
+local lines = require 'spec.support.lines'
 local support = require 'spec.support'
+local syscalls = require 'spec.support.syscalls'
 local Viewer = require 'spec.support.viewer'
 
 local proc = support.proc
@@ -16,6 +19,21 @@ end
 
 local has_namespaces = succeeds "unshare --user --map-root-user sh -c 'echo 9 >/proc/sys/user/max_inotify_watches'"
 local is_root = posix.geteuid() == 0
+
+-- Mounts in namespaces of their own show the folder `source` as `shown`, by way of FUSE and not.
+local by_fuse = 'unshare --user --map-root-user --mount sh -c "bindfs source shown && exec \\"\\$@\\"" x %s'
+local by_kernel = by_fuse:gsub('bindfs', 'mount --bind')
+
+--- Why there can be no FUSE here; nil where there can.
+local function lack_of_fuse()
+  if not succeeds 'command -v bindfs' then return 'bindfs is not installed' end
+  local project = support.project { ['source/file'] = '' }
+  project:mkdir 'shown'
+  local probe = by_fuse:format "sh -c 'test -e shown/file && umount shown'"
+  local shows = succeeds(("cd '%s' && %s"):format(project.root, probe))
+  project:discard()
+  return not shows and 'FUSE cannot be mounted here' or nil
+end
 
 local function quote(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
@@ -47,21 +65,30 @@ support.each_lua(function(lua)
 
   it('looks at every file after an overflow of the queue', function()
     local limit = tonumber(io.open('/proc/sys/fs/inotify/max_queued_events'):read '*a')
-    local project = support.project { ['a.txt'] = 'a1', ['b.txt'] = 'b1', ['c.txt'] = 'c1' }
+    local project = support.project {
+      ['a.txt'] = 'a1', ['b.txt'] = 'b1', ['c.txt'] = 'c1', ['folder/d.txt'] = 'd1',
+    }
     -- Old files: what was saved just now is looked at once more anyhow.
-    assert(os.execute(("touch -d '1 hour ago' '%s'/*.txt"):format(project.root)))
-    local viewer = Viewer.start(lua, project, { files = { 'a.txt', 'b.txt', 'c.txt' }, stay = true })
-    viewer:expect 'shows c1'
-    support.wait_until('the supervisor to sleep', function() return proc.state(viewer.pid) == 'S' end)
-    viewer.program:signal 'STOP'
-    support.wait_until('the stop', function() return proc.state(viewer.pid) == 'T' end)
+    assert(os.execute(("touch -d '1 hour ago' '%s'/*.txt '%s'/*/*.txt"):format(project.root, project.root)))
+    local viewer = Viewer.start(lua, project, { files = { 'a.txt', 'b.txt', 'c.txt', 'folder/d.txt' }, stay = true })
+    viewer:expect 'shows d1'
+    support.await_idle(viewer.program)
+    local supervisor = proc.supervisor(viewer.pid)
+    posix.kill(supervisor, posix.SIGSTOP)
+    support.wait_until('the stop', function() return proc.state(supervisor) == 'T' end)
     -- One event each at least, and as no two alike follow each other, the kernel merges none.
     for i = 1, limit + 1 do project:write('filler' .. i % 2, '') end
     project:write('b.txt', 'b2')
     project:replace('c.txt', 'c2')
-    viewer.program:signal 'CONT'
+    assert(os.execute(("rm -r '%s'"):format(project:path 'folder')))
+    project:write('folder/d.txt', 'd2')
+    posix.kill(supervisor, posix.SIGCONT)
     viewer:expect 'shows b2'
     viewer:expect 'shows c2'
+    viewer:expect 'shows d2'
+    -- The folder is another now.
+    project:write('folder/d.txt', 'd3')
+    viewer:expect 'shows d3'
     viewer:expect_quiet 'a.txt'
     viewer:stop()
   end)
@@ -101,7 +128,7 @@ support.each_lua(function(lua)
       viewer:expect_first('value.txt', 'shows first')
       project:write('value.txt', 'second')
       viewer:expect_resume('value.txt', 'shows second')
-      assert.equal(#flags == 0 and 1 or 0, inotify_instances(viewer.pid))
+      assert.equal(#flags == 0 and 1 or 0, inotify_instances(proc.supervisor(viewer.pid)))
       project:replace('value.txt', 'third')
       viewer:expect_resume('value.txt', 'shows third')
       project:remove 'value.txt'
@@ -111,6 +138,54 @@ support.each_lua(function(lua)
       viewer:expect_quiet 'value.txt'
       viewer:stop()
     end
+  end)
+
+  describe('on a file system that may not tell of changes', function()
+    -- Its files are edited where they come from, as somebody at the server of a network would.
+    local function start(shell)
+      local project = support.project { ['source/a.txt'] = 'a1', ['source/deep/b.txt'] = 'b1', ['here.txt'] = 'h1' }
+      project:mkdir 'shown'
+      local program = start_by('exec ' .. shell, project,
+        { 'shown/a.txt', 'shown/deep/b.txt', 'shown/missing.txt', 'here.txt' })
+      program:expect 'shows h1\n'
+      return program, project
+    end
+
+    local function expect_edits(program, project)
+      for _, name in ipairs { 'here.txt', 'source/missing.txt', 'source/deep/b.txt', 'source/a.txt' } do
+        project:write(name, 'new ' .. name)
+        program:expect(lines.resuming(project:path((name:gsub('source', 'shown')))))
+        program:expect('shows new ' .. name .. '\n')
+      end
+      project:replace('source/a.txt', 'replaced')
+      program:expect 'shows replaced\n'
+      project:remove 'source/a.txt'
+      program:expect 'shown/a.txt: No such file or directory\n'
+    end
+
+    it('polls, and says so once', function()
+      local lack = lack_of_fuse()
+      if lack then return pending(lack) end
+      local program, project = start(by_fuse)
+      expect_edits(program, project)
+      assert.equal(1, count(program.stdout.text, 'polling'))
+      assert.equal(1, count(program.stdout.text, ("[forkmon] '%s' is on a file system that does not report "
+        .. 'changes made elsewhere: polling the files\n'):format(project:path 'shown')))
+      program:stop()
+      for _, pid in ipairs(support.living()) do -- bindfs unmounts and ends
+        if proc.command(pid):find '^bindfs' then posix.kill(pid, posix.SIGTERM) end
+      end
+    end)
+
+    it('watches where it does tell, and says nothing', function() -- the negative control
+      if not succeeds 'unshare --user --map-root-user --mount mount --bind /tmp /tmp' then
+        return pending 'nothing can be mounted here'
+      end
+      local program, project = start(by_kernel)
+      expect_edits(program, project)
+      assert.equal(0, count(program.stdout.text, 'polling'))
+      program:stop()
+    end)
   end)
 
   describe('when no more processes can be had', function()
@@ -128,7 +203,7 @@ support.each_lua(function(lua)
 
     it('goes on without further checkpoints, and says so once', function()
       if not is_root then return pending 'only root can become a user that nobody is' end
-      for processes = 2, 4 do
+      for processes = 3, 5 do
         local program, project = start(processes)
         program:expect 'shows c1\n'
         assert.equal(1, count(program.stdout.text, 'no process could be had (EAGAIN'))
@@ -144,11 +219,13 @@ support.each_lua(function(lua)
 
     it('goes on without forkmon where there cannot even be a supervisor', function()
       if not is_root then return pending 'only root can become a user that nobody is' end
-      local program = start(1)
-      program:expect 'no process could be had for the supervisor (EAGAIN'
-      program:expect 'startup\nshows a1\nshows b1\nshows c1\n'
-      program:close_stdin()
-      assert.same({ 'exited', 0 }, { program:wait() })
+      for processes = 1, 2 do
+        local program = start(processes)
+        program:expect 'no process could be had for the supervisor (EAGAIN'
+        program:expect 'startup\nshows a1\nshows b1\nshows c1\n'
+        program:close_stdin()
+        assert.same({ 'exited', 0 }, { program:wait() })
+      end
     end)
 
     it('says nothing when there are enough', function() -- the negative control
@@ -156,6 +233,75 @@ support.each_lua(function(lua)
       local program = start(20)
       program:expect 'shows c1\n'
       assert.equal(0, count(program.stdout.text, 'EAGAIN'))
+      program:stop()
+    end)
+  end)
+
+  describe('when memory runs out', function()
+    local prelude = [[
+      io.stdout:setvbuf 'no'
+      local sys = require 'syscalls'
+      local function show(name)
+        local file, message = io.open(name)
+        print(file and 'shows ' .. file:read() or message)
+        if file then file:close() end
+      end
+      print 'startup'
+      show 'a.txt'
+    ]]
+
+    local function start(source)
+      local project = syscalls.project { ['main.lua'] = prelude .. source .. "\nprint 'done'\nio.read()",
+        ['a.txt'] = 'a1', ['b.txt'] = 'b1', ['c.txt'] = 'c1' }
+      return lua:forkmon { '--exact', '--filter', '%.txt$', 'main.lua', cwd = project.root, stdin = 'pipe',
+        env = { LUA_PATH = './?.lua;;' } }, project
+    end
+
+    it('and a clone cannot be had, says so once: files belong to the checkpoint before', function()
+      local program, project = start [[
+        if sys.refuse_clones() ~= '0' then print 'refused' end
+        show 'b.txt'
+        show 'c.txt'
+        print(require('forkmon').checkpoint())
+      ]]
+      if program:expect_match '\n(%a+)[^\n]*\n' == 'refused' then return pending 'seccomp is not allowed here' end
+      program:expect 'done\n'
+      local why = 'the process could not be cloned: ENOMEM: Out of memory; changes resume from the checkpoint before\n'
+      assert.equal(1, count(program.stdout.text, '[forkmon] ' .. why))
+      assert.equal(1, count(program.stdout.text, 'nil\t' .. why))
+      for i, name in ipairs { 'c.txt', 'b.txt', 'c.txt', 'a.txt' } do
+        project:write(name, 'edit ' .. i)
+        program:expect(lines.resuming(project:path(name), name ~= 'a.txt' and project:path 'a.txt' or nil))
+        program:expect('shows edit ' .. i .. '\n')
+        program:expect 'done\n'
+      end
+      assert.equal(1, count(program.stdout.text, 'startup'))
+      program:stop()
+    end)
+
+    it('ends no program that would go on without forkmon', function()
+      local program, project = start [[
+        local forkmon = require 'forkmon'
+        assert(sys.exhaust '1000' == '0' and sys.relent)
+        for i = 1, 10 do
+          pcall(show, 'b.txt')
+          pcall(require, 'missing')
+          pcall(forkmon.watch, 'd.txt')
+          pcall(forkmon.checkpoint)
+        end
+        sys.relent()
+        show 'c.txt'
+      ]]
+      program:expect 'done\n'
+      -- Where it was missed first is for the heap to say.
+      local told = count(program.stdout.text, '[forkmon] there is no memory left')
+      assert.is_true(told == 1 or told == 2, told .. ' warnings')
+      for i, name in ipairs { 'c.txt', 'a.txt' } do
+        project:write(name, 'edit ' .. i)
+        program:expect(lines.resuming(project:path(name)))
+        program:expect('shows edit ' .. i .. '\n')
+        program:expect 'done\n'
+      end
       program:stop()
     end)
   end)
@@ -217,6 +363,22 @@ support.each_lua(function(lua)
       end)
     end
 
+    it('writes no line into a file that the program opens in the place of a closed error output', function()
+      project:write('main.lua', [[
+        local out = io.open('out', 'w') -- gets the number 2
+        local file = io.open 'value.txt'
+        out:write(file:read '*a', '\n')
+        out:close()
+        local log = io.open('log', 'a')
+        log:write(io.open 'out':read '*a')
+      ]])
+      local program = start(forkmon .. ' 2>&-')
+      expect_log 'first\n'
+      project:write('value.txt', 'second')
+      expect_log 'first\nsecond\n'
+      assert.same({ 'killed', posix.SIGTERM }, { program:stop() })
+    end)
+
     it('resumes when the reader of its output is slow beyond measure', function()
       -- Nobody reads the pipe, and the program's own output fills it: its errors must not stop
       -- the supervisor, whose lines have no room.
@@ -272,6 +434,42 @@ support.each_lua(function(lua)
     viewer:stop()
   end)
 
+  it('says once that longer paths are not watched', function()
+    local project = syscalls.project {
+      ['main.lua'] = [[
+        io.stdout:setvbuf 'no'
+        local forkmon, chdir = require 'forkmon', require('syscalls').chdir
+        for step in io.lines 'steps' do assert(chdir(step) == '0') end
+        local function show(name) print(io.open(name):read '*a') end
+        show 'deep.txt'
+        show 'other.txt'
+        package.path = './?.txt'
+        print((require 'module'))
+        print(forkmon.watch 'deep.txt')
+        show(arg[1])
+        io.read()
+      ]],
+      ['value.txt'] = 'first',
+    }
+    local step = ('d'):rep(200)
+    project:write('steps', (step .. '\n'):rep(21))
+    assert(os.execute(([[cd '%s' && while read -r step; do mkdir "$step" && cd -P "$step" || exit; done <steps &&
+      printf deep >deep.txt && printf other >other.txt && echo 'return 1' >module.txt]]):format(project.root)))
+    local told = ([[
+[forkmon] 'deep.txt' is not watched: its absolute path has %d bytes, and no more than 4095 can be used (PATH_MAX)
+deep
+other
+1
+nil	the path cannot be watched
+]]):format(#project:path '' + 21 * 201 + #'deep.txt')
+    local program = lua:forkmon { '--filter', '%.txt$', 'main.lua', project:path 'value.txt', cwd = project.root,
+      stdin = 'pipe', env = { LUA_PATH = './?.lua;;' } }
+    program:expect_exactly(told .. lines.watch(project:path 'value.txt') .. 'first\n')
+    project:write('value.txt', 'second')
+    program:expect_exactly(lines.resuming(project:path 'value.txt') .. 'second\n')
+    program:stop()
+  end)
+
   -- FORKMON_SOAK=10000 runs it for longer than a suite can.
   it('grows in no way over many edits', function()
     local edits = tonumber(os.getenv 'FORKMON_SOAK') or 500
@@ -280,9 +478,10 @@ support.each_lua(function(lua)
     viewer:expect 'shows b'
 
     local function sizes()
-      local processes = #proc.children(viewer.pid)
+      local supervisor = proc.supervisor(viewer.pid)
+      local processes = #proc.children(supervisor)
       local descriptors, memory = 0, 0
-      for _ in pairs(proc.descriptors(viewer.pid)) do descriptors = descriptors + 1 end
+      for _ in pairs(proc.descriptors(supervisor)) do descriptors = descriptors + 1 end
       for _, pid in ipairs(proc.tree(viewer.pid)) do
         memory = math.max(memory, tonumber((proc.status(pid, 'RssAnon') or '0'):match '%d+'))
       end

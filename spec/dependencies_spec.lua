@@ -4,6 +4,7 @@
 -- next thing to be printed must be what is found then: 'start' again, or nothing, would mean a missed hook. The program
 -- has nothing else that could resume it, as the filter takes that file only.
 
+local posix = require 'posix'
 local support = require 'spec.support'
 local lines = require 'spec.support.lines'
 
@@ -19,13 +20,56 @@ support.each_lua(function(lua)
     return project, program
   end
 
+  it('counts as changed when one run has seen it both ways, though it is as before', function()
+    local project = support.project { ['main.lua'] = [[
+      io.stdout:setvbuf 'no'
+      for _, time in ipairs { 'first', 'second' } do
+        print(time, (pcall(require, 'optional')))
+        io.read()
+      end
+    ]] }
+    local program = lua:forkmon { '--quiet', 'main.lua', cwd = project.root, stdin = 'pipe' }
+    program:expect_exactly 'first\tfalse\n'
+    support.await_idle(program)
+    -- While the file is there, only the program looks.
+    local supervisor = support.proc.supervisor(program.pid)
+    posix.kill(supervisor, posix.SIGSTOP)
+    support.wait_until('the stop', function() return support.proc.state(supervisor) == 'T' end)
+    project:write('optional.lua', '')
+    program:write '\n'
+    program:expect_exactly 'second\ttrue\n'
+    project:remove 'optional.lua'
+    posix.kill(supervisor, posix.SIGCONT)
+    program:expect_exactly 'first\tfalse\n'
+    program:write '\n'
+    program:expect_exactly 'second\tfalse\n'
+    program:stop 'INT'
+  end)
+
+  it('is found by a search whose filter searches, too', function()
+    local project = support.project {
+      ['a/m.lua'] = "return 'm of a'", ['b/helper.lua'] = 'return function(path) return path:match "%.lua$" ~= nil end',
+      ['main.lua'] = [[
+        package.path = './none/?.lua;./a/?.lua;./b/?.lua;' .. package.path
+        require('forkmon').enable { quiet = true, filter = function(path) return require 'helper'(path) end }
+        print((require 'm'))
+        print(pcall(require, 'nowhere') == false)
+      ]],
+    }
+    local program = lua:start { 'main.lua', cwd = project.root }
+    program:expect_exactly 'm of a\ntrue\n'
+    project:write('a/m.lua', "return 'new m of a'")
+    program:expect_exactly 'new m of a\ntrue\n'
+    program:stop 'INT'
+  end)
+
   describe('a change is noticed in a file that is reached by', function()
     local function reached_by(name, main)
       it(name, function()
         local project, program = start(main, '/data%.lua$', { ['data.lua'] = "return 'one'", ['sub/x'] = '' })
         program:expect_exactly 'one\n'
         -- What the program itself has done to the file by now is seen before the edit.
-        support.wait_until('forkmon to be idle', function() return support.proc.state(program.pid) == 'S' end)
+        support.await_idle(program)
         for _, text in ipairs { 'two', 'three' } do
           project:write('data.lua', ('return %q'):format(text))
           program:expect_exactly(text .. '\n')
@@ -166,6 +210,59 @@ support.each_lua(function(lua)
     project:remove 'late/module.lua'
     program:expect_exactly 'shadowed\n'
     program:stop 'INT'
+  end)
+
+  describe('a module that is looked for in folders that are not there is found when', function()
+    local search = [[
+      package.path = './%s/?.lua;./%s/?/init.lua;./last/?.lua;./last/?/init.lua'
+      print((require 'package.module'))
+    ]]
+
+    -- Another module changes nothing. Later on all of it goes, and comes back.
+    local function found_when(name, appear, folder)
+      it(name, function()
+        folder = folder or 'late'
+        local project, program = start(search:format(folder, folder), '%.lua$',
+          { ['last/package/module.lua'] = "return 'last'" })
+        program:expect_exactly 'last\n'
+        project:write('late/other/module.lua', "return 'unread'")
+        appear(project)
+        program:expect_exactly 'late\n'
+        project:write('last/package/module.lua', "return 'shadowed'")
+        project:remove_folder 'late'
+        program:expect_exactly 'shadowed\n'
+        appear(project)
+        program:expect_exactly 'late\n'
+        program:stop 'INT'
+      end)
+    end
+
+    found_when('one appears after the other', function(project)
+      project:write('late/package/module/init.lua', "return 'late'")
+    end)
+
+    found_when('they move there', function(project)
+      project:write('made/package/module/init.lua', "return 'late'")
+      project:remove_folder 'late'
+      project:rename('made', 'late')
+    end)
+
+    found_when('one moves into another', function(project)
+      project:write('made/module.lua', "return 'late'")
+      project:mkdir 'late'
+      project:rename('made', 'late/package')
+    end)
+
+    found_when('one is a symbolic link', function(project)
+      project:write('made/module.lua', "return 'late'")
+      project:mkdir 'late'
+      project:link('../made', 'late/package')
+    end)
+
+    found_when('a symbolic link gets a target', function(project)
+      project:link('late', 'deep')
+      project:write('late/package/module.lua', "return 'late'")
+    end, 'deep')
   end)
 
   it('says which file appeared', function()

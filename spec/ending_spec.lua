@@ -49,7 +49,7 @@ support.each_lua(function(lua)
 
   local function app_and_checkpoints(program)
     local found, app = {}, nil
-    for _, pid in ipairs(support.proc.children(program.pid)) do
+    for _, pid in ipairs(support.proc.children(support.proc.supervisor(program.pid))) do
       local name = support.proc.command(pid)
       if name and not name:find 'sleep' then
         -- The one that has a child is the program: it waits for `sleep`.
@@ -69,23 +69,25 @@ support.each_lua(function(lua)
       end)
     end
 
-    it(('SIGKILL to what the shell started ends all that is forkmon (%s)'):format(entry), function()
-      local _, program = start(entry)
-      local app, checkpoints = app_and_checkpoints(program)
-      assert.same({ 'killed', posix.SIGKILL }, { program:stop 'KILL' })
-      table.insert(checkpoints, app)
-      support.wait_until('the end of the program and its checkpoints', function()
-        for _, pid in ipairs(checkpoints) do
-          -- Who reaps them, and when, is none of forkmon's business.
-          if (support.proc.state(pid) or 'Z') ~= 'Z' then return false end
-        end
-        return true
+    for _, who in ipairs { 'what the shell started', 'the supervisor' } do
+      it(('SIGKILL to %s ends all, too (%s)'):format(who, entry), function()
+        local _, program = start(entry)
+        local supervisor = support.proc.supervisor(program.pid)
+        posix.kill(who == 'the supervisor' and supervisor or program.pid, posix.SIGKILL)
+        assert.same({ 'killed', posix.SIGKILL }, { program:wait() })
+        support.assert_nothing_left()
       end)
-      -- Its subprocesses outlive it as they would without forkmon.
-      for _, pid in ipairs(support.living()) do
-        assert.equal('sleep 1000', (support.proc.command(pid):gsub('^sh %-c ', '')))
-        posix.kill(pid, posix.SIGKILL)
-      end
+    end
+  end
+
+  for _, name in ipairs { 'TERM', 'KILL' } do
+    it(('SIG%s to what the shell started ends all, though the supervisor is stopped'):format(name), function()
+      local _, program = start 'command'
+      local supervisor = support.proc.supervisor(program.pid)
+      posix.kill(supervisor, posix.SIGSTOP)
+      support.wait_until('the stop', function() return support.proc.state(supervisor) == 'T' end)
+      assert.same({ 'killed', posix['SIG' .. name] }, { program:stop(name) })
+      support.assert_nothing_left()
     end)
   end
 
@@ -118,11 +120,29 @@ support.each_lua(function(lua)
     program:signal 'TERM'
     -- Its first answer to the signal: the checkpoint goes.
     support.wait_until('the end of the checkpoints', function()
-      return #support.proc.children(program.pid) <= 1
+      return #support.proc.children(support.proc.supervisor(program.pid)) <= 1
     end)
     assert.is_false(program:has_ended())
     assert.same({ 'killed', posix.SIGTERM }, { program:stop 'TERM' })
     support.assert_nothing_left()
+  end)
+
+  it('what subprocesses start while it ends is ended, too', function()
+    -- Each of them starts two others when it is asked to end, of which one does the same. (A shell
+    -- that starts something while it has a trap could let it miss the signal.)
+    local project = support.project {
+      ['main.lua'] = [[os.execute "sh chain 4 & sh chain 3 & sh chain 2 & sleep 1000"]],
+      chain = [[
+        sleep 1000 &
+        trap 'trap - TERM; test $1 = 0 || setsid sh chain $(($1 - 1)) & sleep 1000 & exit' TERM
+        echo ready
+        wait $!
+      ]],
+    }
+    local program = lua:forkmon { '--stop-timeout=100000', 'main.lua', cwd = project.root }
+    program:expect_exactly(('ready\n'):rep(3))
+    assert.same({ 'killed', posix.SIGTERM }, { program:stop 'TERM' })
+    assert.equal(0, #support.living())
   end)
 
   it('stop_timeout ends it as well', function()
@@ -157,7 +177,7 @@ support.each_lua(function(lua)
     program:expect(lines.exited(3))
     --- Kills the children of the supervisor from the `first` on, in the order of their pids.
     local function kill_children(first)
-      local pids = support.proc.children(program.pid)
+      local pids = support.proc.children(support.proc.supervisor(program.pid))
       table.sort(pids)
       for index = first, #pids do posix.kill(pids[index], posix.SIGKILL) end
       support.wait_until('their end', function()
@@ -175,12 +195,38 @@ support.each_lua(function(lua)
     -- With no checkpoint at all, everything starts anew.
     support.wait_until('the end of all', function()
       kill_children(1)
-      return #support.proc.children(program.pid) == 0
+      return #support.proc.children(support.proc.supervisor(program.pid)) == 0
     end)
     project:write('c.lua', "print 'c3'")
     program:expect(lines.restarting(project:path 'c.lua') .. 'start\n')
     program:expect('c3\n' .. lines.exited(3))
     program:stop()
+  end)
+
+  it('a signal to the whole group asks once, though it comes twice', function()
+    local project = support.project {
+      ['main.lua'] = [[os.execute "trap 'sleep 0.2; echo clean; exit' TERM; echo ready; while :; do sleep 0.01; done"]],
+    }
+    for _ = 1, 5 do
+      local program = lua:forkmon { '--stop-timeout=100000', 'main.lua', cwd = project.root }
+      program:expect_exactly 'ready\n'
+      program:signal_group 'TERM'
+      program:expect 'clean\n'
+      assert.same({ 'killed', posix.SIGTERM }, { program:wait() })
+    end
+  end)
+
+  it('who ignores the end of children hears of it all the same', function()
+    local project = support.project { ['main.lua'] = "print 'start' print(dofile 'a.lua')", ['a.lua'] = "return 'a'" }
+    local program = support.start {
+      'sh', '-c', 'trap "" CHLD; exec "$0" --quiet main.lua', lua.tree .. '/bin/forkmon', cwd = project.root,
+    }
+    program:expect_exactly 'start\na\n'
+    project:write('a.lua', "return 'a2'")
+    program:expect_exactly 'a2\n'
+    assert.same({ 'exited', 0 }, { lua:forkmon { 'restart', tostring(program.pid) }:wait() })
+    program:expect_exactly 'start\na2\n'
+    assert.same({ 'killed', posix.SIGTERM }, { program:stop() })
   end)
 
   it('nohup is respected: who ignores SIGHUP goes on', function()

@@ -9,6 +9,7 @@
 local posix = require 'posix'
 local clock = require 'spec.support.clock'
 local support = require 'spec.support'
+local lines = require 'spec.support.lines'
 
 local proc = support.proc
 local seed = tonumber(os.getenv 'FORKMON_SEED') or os.time() * 1000 + posix.getpid 'pid'
@@ -61,11 +62,24 @@ support.each_lua(function(lua)
   --- The parked copies: the children of the supervisor but the running program.
   local function checkpoints(app)
     local found = {}
-    for _, pid in ipairs(proc.children(program.pid)) do
+    for _, pid in ipairs(proc.children(proc.supervisor(program.pid))) do
       if pid ~= app then found[#found + 1] = pid end
     end
     table.sort(found)
     return found
+  end
+
+  local function stop_supervisor()
+    local supervisor = proc.supervisor(program.pid)
+    posix.kill(supervisor, posix.SIGSTOP)
+    support.wait_until('the stop', function() return proc.state(supervisor) == 'T' end)
+    return supervisor
+  end
+
+  --- Kills it or its guard.
+  local function kill_supervisor()
+    local supervisor = math.random(2) == 1 and proc.supervisor(program.pid)
+    posix.kill(supervisor or program.pid, posix.SIGKILL)
   end
 
   local function starts()
@@ -112,7 +126,7 @@ support.each_lua(function(lua)
       expect_run(1)
       edit(names[math.random(#names)])
       pause(12)
-      program:signal 'KILL'
+      kill_supervisor()
       program:wait()
       support.assert_nothing_left()
     end
@@ -123,18 +137,20 @@ support.each_lua(function(lua)
     for _ = 1, 12 do
       start()
       pause(25)
+      -- Before there is a supervisor, the command may have children of other kinds.
       program:signal 'KILL'
       program:wait()
       support.assert_nothing_left()
     end
   end)
 
-  for _, signal in ipairs { 'KILL', 'TERM', 'SEGV' } do
-    it(('goes on after the program got SIG%s'):format(signal), function()
+  -- The last two are real-time signals, which have no names.
+  for _, signal in ipairs { posix.SIGKILL, posix.SIGTERM, posix.SIGSEGV, 34, 64 } do
+    it(('goes on after the program got signal %d'):format(signal), function()
       start()
       local app = expect_run(1)
-      posix.kill(app, posix['SIG' .. signal])
-      program:expect(('[forkmon] exited with status %d, waiting for changes..\n'):format(128 + posix['SIG' .. signal]))
+      posix.kill(app, signal)
+      program:expect(lines.exited(128 + signal))
       edit 'c'
       expect_run(3)
       edit 'a'
@@ -199,6 +215,111 @@ support.each_lua(function(lua)
     program:stop()
   end)
 
+  describe('without its spare', function()
+    local app, known
+
+    --- The copy of the checkpoint resumed last, which it makes when the program runs again.
+    local function spare()
+      support.wait_until('the spare', function() return #checkpoints(app) > #known end)
+      for _, pid in ipairs(checkpoints(app)) do
+        local is_known = false
+        for _, other in ipairs(known) do is_known = is_known or other == pid end
+        if not is_known then return pid end
+      end
+    end
+
+    local function kill(pid)
+      posix.kill(pid, posix.SIGKILL)
+      support.wait_until('its end', function() return (proc.state(pid) or 'Z') == 'Z' end)
+    end
+
+    local function expect_resume(name, from)
+      program:expect(lines.resuming(project:path(name .. '.lua'), from and project:path(from .. '.lua')))
+    end
+
+    before_each(function()
+      start()
+      app = expect_run(1)
+      known = checkpoints(app)
+      edit 'c'
+      app = expect_run(3)
+    end)
+
+    after_each(function()
+      assert.equal(1, starts())
+      program:stop()
+    end)
+
+    it('resumes from the checkpoint itself', function()
+      for _ = 1, 3 do
+        kill(spare())
+        edit 'c'
+        expect_resume 'c'
+        app = expect_run(3)
+      end
+    end)
+
+    it('resumes from the checkpoint itself, when both come at once', function()
+      for _ = 1, 3 do
+        local victim = spare()
+        local supervisor = stop_supervisor()
+        kill(victim)
+        edit 'c'
+        posix.kill(supervisor, posix.SIGCONT)
+        expect_resume 'c'
+        app = expect_run(3)
+      end
+    end)
+
+    it('and without the checkpoint, resumes from the one before and says so', function()
+      spare()
+      kill(known[#known])
+      edit 'c'
+      expect_resume('c', 'b')
+      expect_run(2)
+      edit 'c'
+      expect_resume 'c'
+      expect_run(3)
+    end)
+  end)
+
+  it('goes on when the keeper of a large program is killed', function()
+    start(nil, "local heap = ('x'):rep(40000000)\n" .. main)
+
+    --- What keeps the memory of the program: it has nothing open.
+    local function keepers()
+      local found = {}
+      for _, pid in ipairs(proc.children(proc.supervisor(program.pid))) do
+        if proc.state(pid) ~= 'Z' and not next(proc.descriptors(pid)) then found[#found + 1] = pid end
+      end
+      return found
+    end
+
+    local function kill_keeper()
+      support.wait_until('the keeper', function() return #keepers() == 1 end)
+      posix.kill(keepers()[1], posix.SIGKILL)
+    end
+
+    expect_run(1)
+    for i = #names, 1, -1 do
+      kill_keeper()
+      edit(names[i])
+      expect_run(i)
+    end
+    assert.equal(1, starts())
+    -- The same where everything starts anew.
+    for i = 2, 3 do
+      kill_keeper()
+      local supervisor = stop_supervisor()
+      for _, pid in ipairs(proc.children(supervisor)) do posix.kill(pid, posix.SIGKILL) end
+      posix.kill(supervisor, posix.SIGCONT)
+      edit 'b'
+      expect_run(1)
+      assert.equal(i, starts())
+    end
+    program:stop()
+  end)
+
   it('goes on when checkpoints get signals that are not for them', function()
     start()
     local app = expect_run(1)
@@ -226,7 +347,7 @@ support.each_lua(function(lua)
           edit(names[name])
           pause(8)
         end
-        local victims = proc.children(program.pid)
+        local victims = proc.children(proc.supervisor(program.pid))
         if #victims > 0 then posix.kill(victims[math.random(#victims)], posix.SIGKILL) end
         pause(4)
         -- An edit that was under way may or may not have been shown, so another one follows.
@@ -242,10 +363,9 @@ support.each_lua(function(lua)
     it('of the supervisor, acts on what changed meanwhile', function()
       start()
       expect_run(1)
-      program:signal 'STOP'
-      support.wait_until('the stop', function() return proc.state(program.pid) == 'T' end)
+      local supervisor = stop_supervisor()
       for i = #names, 1, -1 do edit(names[i]) end
-      program:signal 'CONT'
+      posix.kill(supervisor, posix.SIGCONT)
       expect_run(1)
       program:stop()
     end)
@@ -285,7 +405,7 @@ support.each_lua(function(lua)
       local app = expect_run(1)
       program:signal_group 'STOP'
       support.wait_until('the stop', function()
-        return proc.state(program.pid) == 'T' and proc.state(app) == 'T'
+        return proc.state(proc.supervisor(program.pid)) == 'T' and proc.state(app) == 'T'
       end)
       edit 'b'
       program:signal_group 'CONT'

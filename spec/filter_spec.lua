@@ -52,6 +52,31 @@ describe('filter.compile', function()
     assert.is_false(watched '/a.txt')
   end)
 
+  it('knows when only the end of a path matters', function()
+    local function tail(...) return (select(3, compile(...))) end
+    assert.equal(4, tail { '%.lua$' })
+    assert.equal(6, tail { '%.lua$', '%.nelua$' })
+    assert.equal(9, tail({ '%.lua$' }, { '_spec%.lua$' }))
+    for _, pattern in ipairs { '%.lua', '.lua$', '^/a%.lua$', '%a$', '[a]$', 'a*$', '(a)$', 'a-b$', 'a%$', '%$' } do
+      assert.is_nil(tail { pattern })
+    end
+    assert.is_nil(tail({ '%.lua$' }, { '/vendor/' }))
+    assert.is_nil(tail(function() end))
+  end)
+
+  it('answers nothing where a pattern cannot be matched now', function()
+    local watched = compile { '%.lua$' }
+    local answer
+    local function deeper()
+      local ok = pcall(deeper)
+      if not ok and answer == nil then answer = watched '/a.lua' or 'nothing' end
+    end
+    deeper()
+    assert.is_not_nil(answer)
+    assert.is_not_false(answer)
+    assert.same({}, warnings)
+  end)
+
   it('lets ignore win', function()
     local watched, is_ignored = compile({ '%.lua$' }, { '/vendor/' })
     assert.is_false(watched '/vendor/a.lua')

@@ -19,6 +19,7 @@ local function core()
       return (table.unpack or unpack)(answers[name] or {}, 1, 3)
     end
   end
+  local visit, join = note 'visit', note 'join'
   return {
     VERSION = native.VERSION, LUA = native.LUA, PLATFORM = 'linux',
     start = function(settings)
@@ -27,16 +28,21 @@ local function core()
     end,
     configure = function(settings) started = settings end,
     active = function() return true end,
-    disable = note 'disable', visit = note 'visit', checkpoint = note 'checkpoint', watch = note 'watch',
+    disable = note 'disable', checkpoint = note 'checkpoint', watch = note 'watch',
     wrote = note 'wrote', effect = note 'effect', warn = note 'warn',
-    look_up = function(paths, watched)
+    visit = function(path, watched, joins)
+      path = absolute(path)
+      if watched(path) then return (joins and join or visit)(path) end
+    end,
+    look_up = function(name, templates, separator, mark, watched)
       local wanted = {}
-      for _, path in ipairs(paths) do
-        path = absolute(path)
+      for template in templates:gmatch('[^' .. separator .. ']+') do
+        local path = absolute((template:gsub('%' .. mark, name)))
         if watched(path) then wanted[#wanted + 1] = path end
       end
       if wanted[1] then calls[#calls + 1] = 'candidates ' .. table.concat(wanted, ' ') end
     end,
+    filter = function() end,
     absolute = absolute,
     hook = function() end, clock = os.clock,
     reopens = function(reopens) reopened = reopens end,
@@ -194,10 +200,13 @@ describe('the other functions', function()
     assert.same({ false }, { forkmon.checkpoint 'here' })
     answers.checkpoint = { nil, 'too many processes' }
     assert.same({ nil, 'too many processes' }, { forkmon.checkpoint() })
+    answers.watch = { true }
     assert.is_true(forkmon.watch 'data')
+    answers.watch = { false }
+    assert.same({ nil, 'the path cannot be watched' }, { forkmon.watch 'far/away' })
     os.remove('/nonexistent/f')
     assert.same({ 'checkpoint here', 'checkpoint', 'watch ' .. cwd .. 'data',
-      'wrote /nonexistent/f move', 'effect' }, calls)
+      'watch ' .. cwd .. 'far/away', 'wrote /nonexistent/f move', 'effect' }, calls)
   end)
 
   it('report look-ups when the filter takes one of the candidates', function()
@@ -248,6 +257,6 @@ describe('a resume', function()
     forkmon.enable { filter = '%.txt$' }
     answers.visit = { resume }
     io.open('other.txt')
-    assert.same({ 'visit ' .. cwd .. 'other.txt', 'watch ' .. cwd .. 'none.txt' }, calls)
+    assert.same({ 'visit ' .. cwd .. 'other.txt', 'join ' .. cwd .. 'none.txt' }, calls)
   end)
 end)

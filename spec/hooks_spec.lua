@@ -1,4 +1,5 @@
 local hooks = require 'forkmon.hooks'
+local search = require 'forkmon.search'
 
 local seen, globals, remove
 
@@ -9,7 +10,7 @@ local report = {
     seen[#seen + 1] = (moves and 'move ' or 'update ') .. path
     return true
   end,
-  look_up = function(paths) seen[#seen + 1] = 'look up ' .. table.concat(paths, ' ') end,
+  look_up = function(...) seen[#seen + 1] = 'look up ' .. table.concat(search.candidates(...), ' ') end,
   act = function() seen[#seen + 1] = 'act' end,
 }
 

@@ -29,7 +29,8 @@ describe('what is loaded', function()
       end
       return false
     end
-    assert.is_true(has(loaded.modules(), 'forkmon/search.lua'))
+    assert.is_true(has(loaded.modules(), 'luassert'))
+    assert.is_false(has(loaded.modules(), 'forkmon/search.lua'))
     assert.is_true(has(loaded.running(), 'spec/loaded_spec.lua'))
     assert.is_false(has(loaded.running(), 'forkmon/search.lua'))
     assert.is_false(loaded.initialising())

@@ -157,7 +157,7 @@ support.each_lua(function(lua)
       assert.same({ 'killed', posix.SIGINT }, { program:stop 'INT' })
     end)
 
-    it('starts anew, in the same process, when the script or what it had loaded changes', function()
+    it('starts anew, under the same supervisor, when the script or what it had loaded changes', function()
       local script = [[
         local early = require 'early'
         require('forkmon').enable{ filter = '%.lua$' }
@@ -168,8 +168,10 @@ support.each_lua(function(lua)
       ]]
       local project = support.project { ['main.lua'] = script, ['early.lua'] = "return 'early'" }
       local program = lua:start { 'main.lua', 'first', 'second  word', cwd = project.root }
-      local started = ('start\t%%s\t%d\tfirst\tsecond  word\n'):format(program.pid)
-      program:expect_exactly(started:format 'early')
+      program:expect 'start'
+      local supervisor = support.proc.supervisor(program.pid)
+      local started = ('start\t%%s\t%d\tfirst\tsecond  word\n'):format(supervisor)
+      program:expect_exactly(started:format 'early':sub(#'start' + 1))
       project:write('early.lua', "return 'earlier'")
       program:expect_exactly(lines.restarting(project:path 'early.lua') .. started:format 'earlier')
       project:write('main.lua', (script:gsub('start', 'anew')))

@@ -156,7 +156,7 @@ support.each_lua(function(lua)
 
     --- Runs main.lua as a user who may have no more than `limit` processes (root has no such limit). The user has
     --- no others, and can read nothing but the project: so the rock goes there.
-    local function start_limited(limit, project)
+    local function start_limited(limit, project, prepare)
       local user = 100000 + posix.getpid 'pid'
       local interpreter = lua.interpreter
       project:mkdir 'rock'
@@ -166,6 +166,7 @@ support.each_lua(function(lua)
         interpreter = './lua'
       end
       assert(os.execute(("chmod -R a+rX '%s'"):format(project.root)))
+      if prepare then assert(os.execute(prepare:format(project.root))) end
       return support.start {
         'prlimit', '--nproc=' .. limit, 'setpriv', '--reuid=' .. user, '--regid=' .. user, '--clear-groups',
         interpreter, 'main.lua', cwd = project.root, env = {
@@ -181,10 +182,29 @@ support.each_lua(function(lua)
         ['main.lua'] = "print(require('forkmon').enable { filter = '%.lua$' }) dofile 'a.lua'",
         ['a.lua'] = "print 'a'",
       }
-      local program = start_limited(1, project)
-      assert.same({ 'exited', 0 }, { program:wait() })
-      assert.equal('nil\tno process could be had for the supervisor (EAGAIN; see `ulimit -u` and the cgroup\'s '
-        .. 'pids.max)\na\n', program:unread())
+      for limit = 1, 2 do
+        local program = start_limited(limit, project)
+        assert.same({ 'exited', 0 }, { program:wait() })
+        assert.equal('nil\tno process could be had for the supervisor (EAGAIN; see `ulimit -u` and the cgroup\'s '
+          .. 'pids.max)\na\n', program:unread())
+      end
+    end)
+
+    it('a search goes on past what it may not read', function()
+      if not is_root then return pending 'needs root, to become a user who has a limit' end
+      local project = support.project {
+        ['main.lua'] = [[
+          package.path = './a/?.lua;./b/?.lua;' .. package.path
+          require('forkmon').enable { filter = '/m%.lua$' }
+          print((require 'm'))
+        ]],
+        ['a/m.lua'] = "return 'a'", ['b/m.lua'] = "return 'b'",
+      }
+      local program = start_limited(20, project, "chmod 000 '%s'/a/m.lua")
+      program:expect 'b\n'
+      project:write('b/m.lua', "return 'b2'")
+      program:expect 'b2\n'
+      program:stop()
     end)
 
     it('a checkpoint is left out, with one warning, and files belong to the one before', function()
@@ -197,8 +217,8 @@ support.each_lua(function(lua)
         ]],
         ['a.lua'] = "print 'a'", ['b.lua'] = "print 'b'", ['c.lua'] = "print 'c'",
       }
-      -- The supervisor, the program, and one checkpoint.
-      local program = start_limited(3, project)
+      -- The guard, the supervisor, the program, and one checkpoint.
+      local program = start_limited(4, project)
       program:expect_exactly('start\n[forkmon] no process could be had (EAGAIN; see `ulimit -u` and the cgroup\'s '
         .. 'pids.max); changes resume from the checkpoint before\n')
       for _, name in ipairs { 'a', 'b', 'c' } do

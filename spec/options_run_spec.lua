@@ -172,9 +172,9 @@ support.each_lua(function(lua)
       program:expect 'end\n'
       support.wait_until(function()
         return ('%d to %d processes:\n%s'):format(least, most,
-          support.proc.describe(support.proc.children(program.pid)))
+          support.proc.describe(support.proc.children(support.proc.supervisor(program.pid))))
       end, function()
-        local count = #support.proc.children(program.pid)
+        local count = #support.proc.children(support.proc.supervisor(program.pid))
         return least <= count and count <= most
       end)
     end
@@ -275,7 +275,7 @@ support.each_lua(function(lua)
   --- What the supervisor has open of inotify.
   local function inotify_instances(program)
     local count = 0
-    for _, target in pairs(support.proc.descriptors(program.pid)) do
+    for _, target in pairs(support.proc.descriptors(support.proc.supervisor(program.pid))) do
       if target:find('inotify', 1, true) then count = count + 1 end
     end
     return count

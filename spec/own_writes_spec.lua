@@ -105,7 +105,7 @@ support.each_lua(function(lua)
   -- happened when 'done' is read, so it is asleep only when it is through with it.
   local function settle(program)
     program:expect 'done\n'
-    support.wait_until('the supervisor to sleep', function() return support.proc.state(program.pid) == 'S' end)
+    support.await_idle(program)
   end
 
   local function edit_twice(program, project, pause)
@@ -143,6 +143,27 @@ support.each_lua(function(lua)
       edit_twice(program, project, moment)
     end)
   end
+
+  it('runs once when a program is stopped just before it writes', function()
+    -- Between its word that it will and the deed, as on a machine that has no time for it.
+    local project = support.project { ['data.txt'] = 'first', ['main.lua'] = [[
+      local open = io.open
+      io.open = function(name, mode)
+        if mode == 'w' then os.execute '(sleep 0.5; kill -CONT $PPID) & kill -STOP $PPID' end
+        return open(name, mode)
+      end
+      require('forkmon').enable { filter = '%.txt$', quiet = true }
+    ]] .. reading .. "write('w', text, '!'):close() print 'done' io.read()" }
+    local program = lua:start { 'main.lua', cwd = project.root, stdin = 'pipe' }
+    program:expect_exactly 'startup\nshows first\n'
+    settle(program)
+    posix.poll({}, moment)
+    assert.equal('', program:unread())
+    project:write('data.txt', 'user')
+    program:expect_exactly 'shows user\n'
+    program:expect_exactly 'done\n'
+    program:stop()
+  end)
 
   it('sees what a subprocess of the program writes', function() -- the negative control
     local program = start("if text == 'first' then os.execute 'printf second > data.txt' end",
@@ -202,9 +223,7 @@ support.each_lua(function(lua)
     it('ignores saves that change no byte', function()
       for _, style in ipairs { 'write', 'replace', 'write_after_backup' } do
         project[style](project, 'data.txt', 'first')
-        support.wait_until('the supervisor to sleep', function()
-          return support.proc.state(program.pid) == 'S'
-        end)
+        support.await_idle(program)
       end
       project:touch 'data.txt'
       expect_edit 'second'

@@ -593,15 +593,15 @@ support.each_lua(function(lua)
     local program = start(project)
     program:expect_exactly 'ran\t1\n'
     local function descriptors_of_supervisor()
-      local descriptors = 0
-      for _ in pairs(support.proc.descriptors(program.pid)) do descriptors = descriptors + 1 end
+      local descriptors, supervisor = 0, support.proc.supervisor(program.pid)
+      for _ in pairs(support.proc.descriptors(supervisor)) do descriptors = descriptors + 1 end
       return descriptors
     end
     local function resume(time)
       project:replace('two.lua', 'return ' .. time)
       program:expect_exactly(('ran\t%d\n'):format(time))
       support.wait_until('the end of the run', function()
-        return #support.living() <= 5 -- the supervisor, three checkpoints and a spare
+        return #support.living() <= 6 -- the guard, the supervisor, three checkpoints and a spare
       end)
     end
     resume(2)

@@ -15,13 +15,13 @@ support.each_lua(function(lua)
     for i = 1, 300 do program:expect_exactly(lines.watch(project:path(('folder%d/file.lua'):format(i)))) end
     program:expect_exactly 'total\t300\n'
 
-    local instances = 0
-    for _, target in pairs(support.proc.descriptors(program.pid)) do
+    local instances, supervisor = 0, support.proc.supervisor(program.pid)
+    for _, target in pairs(support.proc.descriptors(supervisor)) do
       if target:find('inotify', 1, true) then instances = instances + 1 end
     end
     assert.equal(1, instances)
     -- No other process has one.
-    for _, pid in ipairs(support.proc.children(program.pid)) do
+    for _, pid in ipairs(support.proc.children(supervisor)) do
       for _, target in pairs(support.proc.descriptors(pid)) do assert.falsy(target:find('inotify', 1, true)) end
     end
 

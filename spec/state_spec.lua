@@ -40,7 +40,7 @@ support.each_lua(function(lua)
     program:expect 'ready\n'
     local controls = differences(at_checkpoint, later)
     for _, name in ipairs(CHANGED) do assert(controls[name], name .. ' was not changed') end
-    assert.equal(tostring(program.pid), at_checkpoint.PPid)
+    assert.equal(tostring(support.proc.supervisor(program.pid)), at_checkpoint.PPid)
     assert.matches('^runs every 60', at_checkpoint.timer)
 
     for time = 1, 3 do

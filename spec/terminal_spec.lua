@@ -69,6 +69,74 @@ support.each_lua(function(lua)
       assert.same({ 'killed', posix.SIGINT }, { program:wait() })
     end)
 
+    it('is the program\'s own to handle, however soon after the start it comes', function()
+      local project = support.project {
+        ['main.lua'] = "require('forkmon').enable { filter = '%.lua$' } pcall(function() print 'ready' "
+          .. spin .. " end) dofile 'a.lua'",
+        ['a.lua'] = "print 'handled' " .. spin,
+      }
+      local program = lua:start { 'main.lua', cwd = project.root, tty = true }
+      -- The guard is stopped while it waits for the program to start, which is not for long: this
+      -- looks all the time.
+      local deadline = clock.now() + clock.patience
+      repeat
+        local waits = support.proc.supervisor(program.pid) and support.proc.state(program.pid) == 'S'
+      until waits or clock.now() > deadline
+      program:signal 'STOP'
+      program:expect 'ready\n'
+      support.await_idle(program)
+      program:write(interrupt)
+      program:expect 'handled\n'
+      program:signal 'CONT'
+      support.await_idle(program)
+      project:write('a.lua', "print 'again' " .. spin)
+      program:expect 'again\n'
+      assert.same({ 'killed', posix.SIGINT }, { program:stop 'INT' })
+    end)
+
+    it('reaches the program when it comes in the middle of a hook', function()
+      for _ = 1, 15 do
+        local _, program = start {
+          ['main.lua'] = [[
+            local function read_on()
+              print 'ready'
+              while true do
+                for i = 1, 100 do local file = io.open(i .. '.lua') if file then file:close() end end
+              end
+            end
+            print('caught', (select(2, pcall(read_on)):gsub('^.*: ', '')))
+          ]],
+        }
+        program:expect 'ready\n'
+        local app = support.wait_until('the program', function()
+          for _, pid in ipairs(support.proc.children(support.proc.supervisor(program.pid))) do
+            if support.proc.state(pid) == 'R' then return pid end
+          end
+        end)
+        posix.kill(app, posix.SIGINT)
+        program:expect_exactly 'caught\tinterrupted!\n'
+        program:write(interrupt)
+        program:wait()
+      end
+    end)
+
+    it('at any moment of the start ends all', function()
+      -- Without the command, as the loader of LuaRocks starts a compiler and ignores Ctrl+C meanwhile.
+      local project = support.project {
+        ['main.lua'] = "require('forkmon').enable { filter = '%.lua$' } "
+          .. "for i = 1, 100 do io.open(i .. '.lua') end " .. spin,
+      }
+      for i = 1, 40 do
+        local program = lua:start { 'main.lua', cwd = project.root, tty = true }
+        posix.poll({}, i // 2)
+        program:write(interrupt)
+        local how, code = program:wait()
+        -- Before there is a supervisor, the interpreter says 1, as without forkmon.
+        assert.is_true(how == 'killed' and code == posix.SIGINT or how == 'exited' and code == 1,
+          ('%s %d after %d ms:\n%s'):format(how, code, i // 2, program.stdout.text))
+      end
+    end)
+
     it('is left to a program that handles it, and the loop goes on', function()
       local project, program = start {
         ['main.lua'] = "dofile 'a.lua'",
@@ -99,7 +167,7 @@ support.each_lua(function(lua)
       program:expect 'caught\n'
       -- The next one must not be taken for the same.
       support.wait_until('forkmon to see it', function()
-        return not support.proc.signals(program.pid, 'ShdPnd')[posix.SIGINT]
+        return not support.proc.signals(support.proc.supervisor(program.pid), 'ShdPnd')[posix.SIGINT]
       end)
       assert.is_false(program:has_ended())
       program:write(interrupt)
@@ -156,6 +224,20 @@ support.each_lua(function(lua)
     program:wait()
   end)
 
+  it('a session that is stopped says so when it is asked, and can be ended', function()
+    local _, program = start { ['main.lua'] = "print 'ready' " .. spin }
+    program:expect 'ready\n'
+    -- By then it listens to whoever asks.
+    support.await_idle(program)
+    for _, pid in ipairs(support.proc.tree(program.pid)) do posix.kill(pid, posix.SIGSTOP) end
+    local asked = lua:forkmon { 'status', tostring(program.pid) }
+    assert.same({ 'exited', 1 }, { asked:wait() })
+    local remedy = ('it is stopped; `fg` or `kill -CONT %d` has it go on'):format(program.pid)
+    assert.truthy(asked.stdout.text:find(remedy, 1, true))
+    assert.same({ 'exited', 0 }, { lua:forkmon { 'stop', tostring(program.pid) }:wait() })
+    assert.same({ 'killed', posix.SIGTERM }, { program:wait() })
+  end)
+
   describe('in a shell with job control', function()
     --- An interactive shell that has started the command in the foreground.
     local function shell_with(files)
@@ -184,7 +266,7 @@ support.each_lua(function(lua)
         ['main.lua'] = "print(dofile 'a.lua') io.stdout:flush() " .. spin, ['a.lua'] = "return 'ready'",
       }
       shell:expect 'ready\n'
-      local supervisor = support.proc.children(shell.pid)[1]
+      local supervisor = support.proc.supervisor(support.proc.children(shell.pid)[1])
       local app = support.wait_until('the program', function()
         for _, pid in ipairs(support.proc.children(supervisor)) do
           if support.proc.state(pid) == 'R' then return pid end

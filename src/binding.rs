@@ -1,23 +1,32 @@
 //! `forkmon.core` for Lua: arguments in, bytes exact, nothing else.
 
 use crate::control::{Reply, Request, Status};
-use crate::program::{Candidate, Change, Program, Resume, Start};
+use crate::paths::{Gaps, absolute, absolute_from, is_openable, places, working_directory};
+use crate::program::{AsRead, Candidate, Change, Program, Resume, Start, StartError};
+use crate::searches::Search;
 use crate::settings::Settings;
 use crate::supervisor::events::Sink;
-use crate::supervisor::processes::memory;
+use crate::supervisor::restart::{SESSION, process_start};
 use crate::supervisor::{self, Origin};
+use crate::sys::memory::is_set_aside;
 use crate::sys::process::set_environment;
+use crate::sys::procfs::memory;
+use crate::sys::signals::{Mask, is_ignored, set_disposition};
 use crate::watch::Stamp;
 use crate::{control, report};
 use mlua::{Error, ExternalResult, Function, Lua, LuaString, MultiValue, Result, Table, Value};
+use nix::sys::signal::{SigHandler, Signal};
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, OsStr};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, PathBuf};
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
 
 thread_local! {
     /// The program of this process. A clone has its own copy, as of everything.
     static PROGRAM: RefCell<Option<Program>> = const { RefCell::new(None) };
+    /// How many searches there were, and the gaps in their templates.
+    static GAPS: RefCell<(usize, Gaps)> = RefCell::default();
+    static TAILS: RefCell<Tails> = RefCell::default();
 }
 
 #[cfg(feature = "lua51")]
@@ -36,6 +45,20 @@ const LUA: &str = "LuaJIT";
 /// What tells this core from others, by name: `forkmon.native` compares it.
 pub const IDENTITY: [(&CStr, &str); 3] =
     [(c"VERSION", env!("CARGO_PKG_VERSION")), (c"LUA", LUA), (c"PLATFORM", std::env::consts::OS)];
+
+/// The filter's answers that only depend on the end of a path.
+#[derive(Default)]
+struct Tails {
+    /// How many bytes of a path matter; `None`: all may.
+    length: Option<usize>,
+    known: FxHashMap<Vec<u8>, bool>,
+}
+
+/// For so many searches gaps are looked for once: a program's are mostly alike.
+const GAPS_LAST: usize = 64;
+
+/// As many answers are kept: a program opens files of a few kinds.
+const MOST_TAILS: usize = 16;
 
 /// Runs `action` on the program, if forkmon is enabled in this process.
 fn with<T>(action: impl FnOnce(&mut Program) -> T) -> Option<T> {
@@ -79,18 +102,20 @@ pub fn module(lua: &Lua) -> Result<Table> {
         }),
     )?;
     add(
-        "visit",
-        lua.create_function(|lua, path: LuaString| {
-            resumed(lua, with(|program| program.visit(&path.as_bytes())).flatten())
+        "filter",
+        lua.create_function(|_, length: Option<usize>| {
+            TAILS.set(Tails { length, known: FxHashMap::default() });
+            with(Program::forget_searches);
+            Ok(())
         }),
     )?;
+    add("visit", lua.create_function(visit))?;
     add("look_up", lua.create_function(look_up))?;
     add("checkpoint", lua.create_function(checkpoint))?;
     add(
         "watch",
         lua.create_function(|_, path: LuaString| {
-            with(|program| program.watch(&path.as_bytes()));
-            Ok(())
+            Ok(with(|program| program.watch(&path.as_bytes())))
         }),
     )?;
     add(
@@ -128,13 +153,16 @@ pub fn module(lua: &Lua) -> Result<Table> {
     )?;
     add(
         "hook",
-        lua.create_function(|lua, (original, before, only): (Function, Function, Value)| {
-            crate::sys::lua::hook(lua, original, before, only)
+        lua.create_function(|lua, (original, before, only, stand_in)| {
+            crate::sys::lua::hook(lua, original, before, only, stand_in)
         }),
     )?;
     add(
         "absolute",
-        lua.create_function(|lua, path: LuaString| lua.create_string(absolute(&path.as_bytes()))),
+        lua.create_function(|lua, path: LuaString| {
+            // Without memory it will not be watched.
+            if is_set_aside() { lua.create_string(absolute(&path.as_bytes())) } else { Ok(path) }
+        }),
     )?;
     add(
         "getcwd",
@@ -144,14 +172,19 @@ pub fn module(lua: &Lua) -> Result<Table> {
     )?;
     add(
         "exe",
-        lua.create_function(|lua, ()| {
-            lua.create_string(std::fs::read_link("/proc/self/exe")?.as_os_str().as_bytes())
+        lua.create_function(|lua, ()| match std::fs::read_link("/proc/self/exe") {
+            Ok(path) => {
+                let path = lua.create_string(path.as_os_str().as_bytes())?;
+                Ok(MultiValue::from_vec(vec![Value::String(path)]))
+            }
+            Err(_) => failed(lua, &StartError::NoProc.to_string()),
         }),
     )?;
     add(
         "cmdline",
         lua.create_function(|lua, ()| {
-            let bytes = std::fs::read("/proc/self/cmdline")?;
+            // Without /proc it is unknown, and `start` says so.
+            let bytes = std::fs::read("/proc/self/cmdline").unwrap_or_default();
             let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
             let words: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
             strings(lua, &words)
@@ -182,10 +215,7 @@ pub fn module(lua: &Lua) -> Result<Table> {
             Ok(())
         }),
     )?;
-    add(
-        "supervisor",
-        lua.create_function(|_, ()| Ok(with(|program| program.supervisor().as_raw()))),
-    )?;
+    add("session", lua.create_function(|_, ()| Ok(with(|program| program.session()))))?;
     add("sessions", lua.create_function(|_, ()| Ok(control::sessions())))?;
     add("ask", lua.create_function(ask))?;
     add(
@@ -195,7 +225,7 @@ pub fn module(lua: &Lua) -> Result<Table> {
     Ok(core)
 }
 
-/// Asks the supervisor with this pid: `true`, or a table for 'summary' and
+/// Asks the session with this pid: `true`, or a table for 'summary' and
 /// 'status', or nil and a message.
 fn ask(lua: &Lua, (pid, verb, what): (i32, String, Option<LuaString>)) -> Result<MultiValue> {
     let request = match &verb[..] {
@@ -206,7 +236,7 @@ fn ask(lua: &Lua, (pid, verb, what): (i32, String, Option<LuaString>)) -> Result
         "stop" => Request::Stop,
         _ => return Err(Error::runtime(format!("ask: unknown request '{verb}'"))),
     };
-    let own = with(|program| program.supervisor().as_raw()) == Some(pid);
+    let own = with(|program| program.session()) == Some(pid);
     match if own { control::ask_own(pid, &request) } else { control::ask(pid, &request) } {
         Ok(Reply::Done) if request == Request::Stop && !control::has_ended(pid) => {
             failed(lua, "it was told to stop, and has not ended yet")
@@ -264,7 +294,7 @@ fn status_table(lua: &Lua, status: &Status) -> Result<Table> {
 /// takes the kernel a while, so that the supervisor leaves it to who asks.
 fn add_memory(table: &Table, status: &Status) -> Result<()> {
     let checkpoints: Table = table.get("checkpoints")?;
-    let others = [status.pid, status.program, status.spare];
+    let others = [status.pid, status.supervisor, status.program, status.spare];
     let mut total: u64 = others.into_iter().filter(|pid| *pid > 0).filter_map(memory).sum();
     for (number, checkpoint) in (1i64..).zip(&status.checkpoints) {
         let bytes = memory(checkpoint.pid);
@@ -275,39 +305,45 @@ fn add_memory(table: &Table, status: &Status) -> Result<()> {
 }
 
 fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
-    let began = supervisor::restart::Start::of_this_process();
+    // What comes while there is neither one process nor three waits.
+    let mask = Mask::block_all();
+    let started = start_blocked(lua, options, mask);
+    mask.restore();
+    started
+}
+
+fn start_blocked(lua: &Lua, options: Table, mask: Mask) -> Result<MultiValue> {
+    let began = process_start();
     let inherited: bool = options.get("inherited")?;
     let events: Option<LuaString> = options.get("events")?;
-    let events = events.map(|sink| Sink::parse(&sink.as_bytes()));
-    let origin = Origin { inherited, events };
+    let events = events.map(|sink| sink.as_bytes().to_vec());
+    let origin = Origin { inherited, events: events.as_deref().map(Sink::parse) };
     let settings = read_settings(&options)?;
     let start = Start {
         main: options.get::<Option<LuaString>>("main")?.map(|path| path.as_bytes().to_vec()),
         before: paths(&options, "before")?
             .into_iter()
             .map(|path| {
-                let as_read = began.as_read(&path, settings.content);
+                let as_read = as_read(&path, began, settings.content);
                 (path, as_read)
             })
             .collect(),
         settings,
         watch: paths(&options, "watch")?,
         inherited,
+        events,
         overhead: options.get("overhead")?,
         exact: options.get("exact")?,
     };
-    let started = Program::start(start, |board, program, settings, mask| {
-        // What it would free is the program's: a forgotten file would close one of
-        // the supervisor's descriptors, which has its number now.
-        lua.gc_stop();
-        supervisor::run(board, program, settings, &origin, &|path| fault(lua, path), mask);
+    let started = Program::start(start, mask, |split, settings| {
+        supervisor::run(split, settings, origin);
     });
+    if let Ok(variable) = CString::new(SESSION) {
+        let _ = set_environment(&variable, None);
+    }
     match started {
         Ok((program, resume)) => {
             PROGRAM.set(Some(program));
-            if let Ok(variable) = CString::new(supervisor::restart::variable()) {
-                let _ = set_environment(&variable, None);
-            }
             let resume = resumed(lua, resume)?;
             Ok(MultiValue::from_vec(vec![Value::Boolean(true), resume]))
         }
@@ -315,45 +351,106 @@ fn start(lua: &Lua, options: Table) -> Result<MultiValue> {
     }
 }
 
-/// Why the interpreter cannot load a file, in its own words; `None` for what it
-/// can, and for what is no Lua at all.
-fn fault(lua: &Lua, path: &[u8]) -> Option<Vec<u8>> {
-    if path.ends_with(b".so") {
-        return None;
-    }
-    let load: Function = lua.globals().get("loadfile").ok()?;
-    let (chunk, message): (Value, Option<LuaString>) =
-        load.call(lua.create_string(path).ok()?).ok()?;
-    match chunk {
-        Value::Nil => message.map(|message| message.as_bytes().to_vec()),
-        _ => None,
-    }
+/// What a file was like when it was read, since this process began; `None` when
+/// it has changed since. With a digest of its content if that is asked for, or if
+/// the stamp alone does not settle it.
+fn as_read(path: &[u8], began: i64, content: bool) -> Option<AsRead> {
+    let stamp = Stamp::of_file(path);
+    (!stamp.is_newer_than(began)).then(|| (stamp, stamp.content(path, content)))
 }
 
-/// A look-up at `paths`, in this order; the function says which the filter takes.
-fn look_up(lua: &Lua, (paths, watched): (Vec<LuaString>, Function)) -> Result<Value> {
+/// A file is about to be read, if the filter takes it. `joins`: it is no stop point.
+fn visit(lua: &Lua, (path, watched, joins): (LuaString, Function, bool)) -> Result<Value> {
+    let path = absolute(&path.as_bytes());
+    if !decide(lua, &watched, &path)? {
+        return Ok(Value::Nil);
+    }
+    resumed(lua, with(|program| program.visit(&path, joins)).flatten())
+}
+
+/// What a search is for: the name as it stands in paths, the templates, what
+/// separates them, what stands for the name, the filter, and whether it joins.
+type Sought = (LuaString, LuaString, LuaString, LuaString, Function, bool);
+
+/// A search is about to be made. Besides a resume, returns from which template on
+/// it comes to the same, if that is not the first: no file is at the places before.
+/// One that joins is no stop point.
+fn look_up(
+    lua: &Lua,
+    (name, templates, separator, mark, watched, joins): Sought,
+) -> Result<(Value, Option<usize>)> {
+    if with(Program::has_memory) == Some(false) {
+        return Ok((Value::Nil, None));
+    }
+    let (name, templates) = (name.as_bytes(), templates.as_bytes());
+    let (Some(&separator), Some(&mark)) = (separator.as_bytes().first(), mark.as_bytes().first())
+    else {
+        return Err(Error::runtime("look_up: no separator or mark given"));
+    };
     // The filter may be the user's function, which may open files in turn: it
     // must not run while the program's state is borrowed.
-    let search = || -> Result<Vec<Candidate>> {
-        let mut candidates = Vec::new();
-        for path in &paths {
-            let path = absolute(&path.as_bytes());
-            let stamp = Stamp::of_file(&path);
-            let watched = watched.call(lua.create_string(&path)?)?;
+    let directory = working_directory();
+    let mut gaps = GAPS.take();
+    if gaps.0.is_multiple_of(GAPS_LAST) {
+        gaps.1 = Gaps::find(&templates, separator, mark, &directory);
+    }
+    gaps.0 += 1;
+    let mut search = || -> Result<(Vec<Candidate>, Option<usize>)> {
+        let (mut candidates, mut certain) = (Vec::new(), true);
+        gaps.1.expire();
+        for (at, path) in places(&name, &templates, separator, mark) {
+            let path = absolute_from(&directory, path);
+            let (stamp, sure) = match gaps.1.swallow(&path) {
+                true => (Stamp::Absent, true),
+                false => Stamp::of_readable(&path),
+            };
+            certain &= sure;
+            let watched = decide(lua, &watched, &path)?;
+            // Lua goes on past a file that it cannot open.
+            let found = stamp != Stamp::Absent && (sure || is_openable(&path));
             candidates.push(Candidate { path, stamp, watched });
-            if stamp != Stamp::Absent {
-                break;
+            if found {
+                return Ok((candidates, (certain && at > 0).then_some(at + 1)));
             }
         }
-        Ok(candidates)
+        Ok((candidates, None))
     };
-    let candidates = search()?;
-    let resume = with(|program| program.visit_candidates(&candidates)).flatten();
+    let which = Search { name: &name, templates: &templates, directory: &directory };
+    let (candidates, mut from) = search()?;
+    let resume = with(|program| program.visit_search(&which, candidates, joins)).flatten();
     if resume.is_some() {
-        let candidates = search()?;
-        with(|program| program.record_candidates(&candidates));
+        let candidates;
+        (candidates, from) = search()?;
+        with(|program| program.record_search(&which, candidates));
     }
-    resumed(lua, resume)
+    GAPS.set(gaps);
+    // The interpreter takes a name with a separator in it for two, and nothing
+    // after a zero byte for a template.
+    if name.contains(&separator) || templates.contains(&0) {
+        from = None;
+    }
+    Ok((resumed(lua, resume)?, from))
+}
+
+/// Asks the filter about an absolute path, or remembers what it said of another
+/// with the same tail where no more matters.
+fn decide(lua: &Lua, watched: &Function, path: &[u8]) -> Result<bool> {
+    let tail = TAILS.with_borrow(|tails| Some(&path[path.len().saturating_sub(tails.length?)..]));
+    if let Some(tail) = tail
+        && let Some(answer) = TAILS.with_borrow(|tails| tails.known.get(tail).copied())
+    {
+        return Ok(answer);
+    }
+    // Nothing where it could not decide.
+    let answer: Option<bool> = watched.call(lua.create_string(path)?)?;
+    if let (Some(tail), Some(answer)) = (tail, answer) {
+        TAILS.with_borrow_mut(|tails| {
+            if tails.known.len() < MOST_TAILS {
+                tails.known.insert(tail.to_vec(), answer);
+            }
+        });
+    }
+    Ok(answer.unwrap_or(false))
 }
 
 fn checkpoint(lua: &Lua, label: Option<LuaString>) -> Result<MultiValue> {
@@ -382,6 +479,10 @@ fn exec(lua: &Lua, (arguments, changes): (Table, Table)) -> Result<MultiValue> {
             _ => None,
         };
         set_environment(&c_string(&name)?, value.as_deref()).into_lua_err()?;
+    }
+    // The interpreter's handler would take an interrupt and be gone before it acts.
+    if !is_ignored(Signal::SIGINT) {
+        let _ = set_disposition(Signal::SIGINT, SigHandler::SigDfl);
     }
     // The C library's own search on PATH.
     let Err(error) = nix::unistd::execvp(command, &arguments);
@@ -438,36 +539,4 @@ fn paths(options: &Table, name: &str) -> Result<Vec<Vec<u8>>> {
 
 fn c_string(string: &LuaString) -> Result<CString> {
     CString::new(string.as_bytes().to_vec()).into_lua_err()
-}
-
-/// The absolute form of a path: joined to the working directory, without `.` and
-/// empty components. `..` is taken back only over what is no symbolic link, so
-/// that the result leads where the original did.
-fn absolute(path: &[u8]) -> Vec<u8> {
-    // Most paths are so already.
-    let odd = |pair: &[u8]| matches!(pair, b"//" | b"/.");
-    if path.first() == Some(&b'/') && !path.ends_with(b"/") && !path.windows(2).any(odd) {
-        return path.to_vec();
-    }
-    let path = PathBuf::from(OsStr::from_bytes(path));
-    let joined = match path.is_relative().then(std::env::current_dir) {
-        Some(Ok(directory)) => directory.join(path),
-        _ => path,
-    };
-    let mut out = PathBuf::from("/");
-    for component in joined.components() {
-        match component {
-            Component::ParentDir => {
-                let link = std::fs::symlink_metadata(&out).is_ok_and(|found| found.is_symlink());
-                if link || out.ends_with("..") {
-                    out.push("..");
-                } else {
-                    out.pop();
-                }
-            }
-            Component::Normal(name) => out.push(name),
-            _ => {}
-        }
-    }
-    out.into_os_string().into_vec()
 }

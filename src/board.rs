@@ -30,6 +30,8 @@ pub const MAIL_BYTES: usize = (MAIL_WORDS - 1) * 8;
 /// The memory shared by one supervisor and everything it has cloned.
 #[repr(C)]
 pub struct Board {
+    /// The process that the shell started, by which people call the session.
+    pub session: AtomicI32,
     /// The clone that the running program made last, as the kernel reports it.
     pub newest_clone: AtomicI32,
     /// The program resumed last; 0 while a woken checkpoint is still cloning it.
@@ -105,12 +107,11 @@ impl Board {
         Some(record)
     }
 
-    /// Takes the oldest record out. Only the supervisor may call this.
-    pub fn pop(&self) -> Option<Vec<u8>> {
-        let record = self.peek()?;
+    /// Takes the oldest record out, which has this length. Only the supervisor may
+    /// call this.
+    pub fn skip(&self, length: usize) {
         let head = self.head.load(Ordering::Relaxed);
-        self.head.store(head + 1 + record.len().div_ceil(8) as u64, Ordering::Release);
-        Some(record)
+        self.head.store(head + 1 + length.div_ceil(8) as u64, Ordering::Release);
     }
 
     /// Whether every record has been taken out.
@@ -208,6 +209,12 @@ mod tests {
     use crate::sys::shared::Shared;
     use proptest::prelude::*;
 
+    fn pop(board: &Board) -> Option<Vec<u8>> {
+        let record = board.peek()?;
+        board.skip(record.len());
+        Some(record)
+    }
+
     proptest! {
         // A board is a mapping that stays until the process ends.
         #![proptest_config(ProptestConfig::with_cases(24))]
@@ -217,7 +224,7 @@ mod tests {
             batches in prop::collection::vec(
                 prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5000), 0..60), 1..6)
         ) {
-            let board: Shared<Board> = Shared::new().unwrap();
+            let (board, _): (Shared<Board>, _) = Shared::new().unwrap();
             for batch in batches {
                 let mut accepted = Vec::new();
                 for record in batch {
@@ -225,7 +232,7 @@ mod tests {
                         accepted.push(record);
                     }
                 }
-                let taken: Vec<_> = std::iter::from_fn(|| board.pop()).collect();
+                let taken: Vec<_> = std::iter::from_fn(|| pop(&board)).collect();
                 prop_assert_eq!(taken, accepted);
                 prop_assert!(board.is_drained());
             }
@@ -233,7 +240,7 @@ mod tests {
 
         #[test]
         fn letters_arrive_as_posted(letter in prop::collection::vec(any::<u8>(), 0..9000)) {
-            let board: Shared<Board> = Shared::new().unwrap();
+            let (board, _): (Shared<Board>, _) = Shared::new().unwrap();
             board.post(&letter);
             prop_assert_eq!(board.letter(), letter);
         }
@@ -241,23 +248,23 @@ mod tests {
 
     #[test]
     fn a_full_ring_takes_nothing_until_it_is_read() {
-        let board: Shared<Board> = Shared::new().unwrap();
+        let (board, _): (Shared<Board>, _) = Shared::new().unwrap();
         let record = [7u8; 4096];
         let mut pushed = 0;
         while board.push(&record) != Push::Full {
             pushed += 1;
         }
         assert_eq!(pushed, RING_WORDS / 513);
-        assert_eq!(board.pop().as_deref(), Some(&record[..]));
+        assert_eq!(pop(&board).as_deref(), Some(&record[..]));
         assert_eq!(board.push(&record), Push::Done);
     }
 
     #[test]
     fn the_doorbell_is_asked_for_once_per_sleep() {
-        let board: Shared<Board> = Shared::new().unwrap();
+        let (board, _): (Shared<Board>, _) = Shared::new().unwrap();
         assert_eq!(board.push(b"a"), Push::Done);
         assert!(!board.sleep(), "a record is waiting");
-        board.pop();
+        pop(&board);
         assert!(board.sleep());
         assert_eq!(board.push(b"b"), Push::Ring);
         assert_eq!(board.push(b"c"), Push::Done);
@@ -265,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_path_is_announced_once() {
-        let board: Shared<Board> = Shared::new().unwrap();
+        let (board, _): (Shared<Board>, _) = Shared::new().unwrap();
         assert!(board.announce(b"/a"));
         assert!(board.announce(b"/b"));
         assert!(!board.announce(b"/a"));

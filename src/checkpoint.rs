@@ -9,7 +9,8 @@
 //!
 //! Copying the page tables of a large program takes its time, and nobody need
 //! wait for it: a mold can be told to make a *spare* beforehand, a clone that
-//! parks as well and, when it is woken, simply goes on.
+//! parks as well and, when it is woken, simply goes on. That of a small program
+//! has its memory copied by then, too.
 //!
 //! All of them are children of the supervisor and end with it.
 
@@ -17,8 +18,9 @@ use crate::board::Board;
 use crate::descriptors::{Descriptors, Outside};
 use crate::messages::Letter;
 use crate::sys::clone::{Side, clone_sibling};
+use crate::sys::copies;
 use crate::sys::process::{IntervalTimers, die_with_parent, exit_now};
-use crate::sys::signals::{Mask, discard_pending, wait_for};
+use crate::sys::signals::{Mask, discard_pending, is_pending, wait_for};
 use crate::sys::stdio;
 use crate::terminal::Modes;
 use nix::sys::signal::Signal;
@@ -109,6 +111,7 @@ fn park(board: &Board, supervisor: Pid) -> Letter {
                         exit_now(0);
                     }
                     is_spare = true;
+                    copies::make(|| is_pending(&WAKE.into()));
                 }
                 Err(_) => board.spare.store(-1, Ordering::SeqCst),
             }

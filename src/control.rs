@@ -1,13 +1,15 @@
 //! Control: asking and telling a running supervisor, over a socket.
 //!
-//! Each supervisor listens at `<pid>.sock` in a folder that only its user can
+//! Each session listens at `<pid>.sock` in a folder that only its user can
 //! enter. A client sends one request and reads one reply to its end. The
 //! protocol is between two copies of this file: it begins with its version, and
 //! whoever meets another says so instead of guessing.
 
 use crate::messages::Reader;
+use crate::sys::procfs::is_stopped;
+use crate::sys::signals::send;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::unistd::geteuid;
+use nix::unistd::{Pid, geteuid};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -22,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a supervisor may take from its first moment until it listens.
 const STARTING: Duration = Duration::from_secs(1);
+
+/// Clients at a time; the one that has been there longest makes room for the next.
+const MOST_CLIENTS: usize = 64;
 
 /// The longest request: a path and a little.
 const LONGEST_REQUEST: usize = 8192;
@@ -56,7 +61,7 @@ pub enum Reply {
 /// A running session, as its supervisor sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
-    /// The supervisor's process.
+    /// The process that the shell started.
     pub pid: i32,
     /// The version of forkmon.
     pub version: Vec<u8>,
@@ -72,6 +77,8 @@ pub struct Status {
     pub elapsed: u64,
     /// Resumes so far.
     pub resumes: u64,
+    /// The supervisor's process.
+    pub supervisor: i32,
     /// A checkpoint's spare copy; 0 when there is none.
     pub spare: i32,
     /// Files watched, without the places where one is missing.
@@ -173,6 +180,7 @@ impl Reply {
                     put(&mut out, text);
                 }
                 out.extend(status.program.to_le_bytes());
+                out.extend(status.supervisor.to_le_bytes());
                 out.extend(status.spare.to_le_bytes());
                 for number in [status.elapsed, status.resumes, status.files, status.polled] {
                     out.extend(number.to_le_bytes());
@@ -212,6 +220,7 @@ impl Reply {
                     command: input.bytes()?,
                     state: input.bytes()?,
                     program: input.u32()? as i32,
+                    supervisor: input.u32()? as i32,
                     spare: input.u32()? as i32,
                     elapsed: input.u64()?,
                     resumes: input.u64()?,
@@ -283,17 +292,20 @@ struct Connection {
 }
 
 impl Server {
-    /// Listens for clients of this process.
+    /// Listens for clients of this session.
     ///
     /// # Errors
     /// When the folder cannot be made or is not private, or the socket not bound.
-    pub fn listen() -> io::Result<Server> {
-        let path = private_folder()?.join(format!("{}.sock", std::process::id()));
-        // Left by a process with our pid that was killed.
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    pub fn listen(session: Pid) -> io::Result<Server> {
+        let path = private_folder()?.join(format!("{session}.sock"));
+        // Under another name until it listens: whoever finds nobody listening takes it
+        // for what a killed session has left, and removes it.
+        let beginning = path.with_extension("new");
+        let _ = std::fs::remove_file(&beginning);
+        let listener = UnixListener::bind(&beginning)?;
         listener.set_nonblocking(true)?;
+        std::fs::set_permissions(&beginning, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&beginning, &path)?;
         Ok(Server { listener, path, connections: Vec::new() })
     }
 
@@ -313,6 +325,9 @@ impl Server {
             let allowed = getsockopt(&stream, PeerCredentials)
                 .is_ok_and(|peer| peer.uid() == geteuid().as_raw() || peer.uid() == 0);
             if allowed && stream.set_nonblocking(true).is_ok() {
+                if self.connections.len() == MOST_CLIENTS {
+                    self.connections.remove(0);
+                }
                 self.connections.push(Connection { stream, request: Vec::new(), reply: None });
             }
         }
@@ -364,7 +379,12 @@ impl Connection {
     }
 }
 
-/// The supervisors of this user, by pid. Sockets whose owner is gone are removed.
+/// Removes what a session that has ended may have left.
+pub fn forget(session: Pid) {
+    let _ = std::fs::remove_file(folder().join(format!("{session}.sock")));
+}
+
+/// The sessions of this user, by pid. Sockets whose owner is gone are removed.
 pub fn sessions() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir(folder()) else { return Vec::new() };
     let mut pids: Vec<i32> = entries
@@ -401,8 +421,7 @@ pub fn has_ended(pid: i32) -> bool {
     true
 }
 
-/// Waits until a supervisor that was told to restart answers anew: in between,
-/// it cannot be asked.
+/// Waits until a supervisor that was told to restart has done so.
 pub fn await_restart(pid: i32) {
     let deadline = Instant::now() + PATIENCE;
     let is_busy = |status: &Status| status.state == b"resuming";
@@ -421,6 +440,8 @@ pub enum AskError {
     NoSuchSession,
     /// Somebody else's.
     NotOurs,
+    /// Somebody has stopped it (Ctrl+Z).
+    Stopped(i32),
     /// It listens and does not answer.
     NoAnswer(io::Error),
     /// It answers in another version's words.
@@ -432,6 +453,9 @@ impl std::fmt::Display for AskError {
         match self {
             AskError::NoSuchSession => out.write_str("no forkmon has this PID"),
             AskError::NotOurs => out.write_str("it belongs to another user"),
+            AskError::Stopped(pid) => {
+                write!(out, "it is stopped; `fg` or `kill -CONT {pid}` has it go on")
+            }
             AskError::NoAnswer(error) => write!(out, "it does not answer: {error}"),
             AskError::OtherVersion => {
                 write!(out, "it is of another version than this forkmon {}", version())
@@ -440,7 +464,7 @@ impl std::fmt::Display for AskError {
     }
 }
 
-/// Sends a request to the supervisor with this pid and waits for the reply.
+/// Sends a request to the session with this pid and waits for the reply.
 ///
 /// # Errors
 /// See [`AskError`].
@@ -477,6 +501,12 @@ fn ask_at(path: &Path, pid: i32, request: &Request) -> Result<Reply, AskError> {
         io::ErrorKind::PermissionDenied => AskError::NotOurs,
         _ => AskError::NoAnswer(error),
     })?;
+    if is_stopped(pid) {
+        if *request != Request::Stop {
+            return Err(AskError::Stopped(pid));
+        }
+        let _ = send(Pid::from_raw(pid), libc::SIGCONT);
+    }
     let mut reply = Vec::new();
     stream
         .set_read_timeout(Some(PATIENCE))
@@ -519,9 +549,9 @@ mod tests {
     fn status() -> impl Strategy<Value = Status> {
         let lists =
             (prop::collection::vec(checkpoint(), 0..4), prop::collection::vec(text(), 0..4));
-        (any::<(i32, i32, i32, [u64; 4])>(), [text(), text(), text(), text()], lists).prop_map(
+        (any::<(i32, i32, i32, i32, [u64; 4])>(), [text(), text(), text(), text()], lists).prop_map(
             |(
-                (pid, program, spare, [elapsed, resumes, files, polled]),
+                (pid, program, supervisor, spare, [elapsed, resumes, files, polled]),
                 texts,
                 (checkpoints, restart_files),
             )| {
@@ -533,6 +563,7 @@ mod tests {
                     command,
                     state,
                     program,
+                    supervisor,
                     spare,
                     elapsed,
                     resumes,

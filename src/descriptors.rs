@@ -58,14 +58,16 @@ pub enum Obstacle {
     Lock,
     /// There is no descriptor left to look at the others with.
     NoDescriptor,
+    /// And no memory.
+    NoMemory,
 }
 
 /// The descriptors open at one moment.
 #[derive(Debug)]
 pub struct Descriptors {
     open: Vec<Open>,
-    /// They could be listed.
-    complete: bool,
+    /// Why they could not be listed.
+    unlisted: Option<Obstacle>,
 }
 
 /// The files that were open before the program could open any.
@@ -77,7 +79,10 @@ impl Descriptors {
     pub fn survey() -> Descriptors {
         let mut found = Vec::new();
         let entries = std::fs::read_dir("/proc/self/fd");
-        let complete = entries.is_ok();
+        let unlisted = entries.as_ref().err().map(|error| match error.raw_os_error() {
+            Some(libc::ENOMEM) => Obstacle::NoMemory,
+            _ => Obstacle::NoDescriptor,
+        });
         for entry in entries.into_iter().flatten().flatten() {
             // The directory's own descriptor is closed by the time it is used.
             if let Some(descriptor) = entry.file_name().to_str().and_then(|name| name.parse().ok())
@@ -91,7 +96,7 @@ impl Descriptors {
             let position = if has_position { descriptors::position(descriptor) } else { None };
             Some(Open { descriptor, facts, position, rewritten: None })
         });
-        Descriptors { open: open.collect(), complete }
+        Descriptors { open: open.collect(), unlisted }
     }
 
     /// Finds out which files the program writes anew, for a resume to cut them.
@@ -116,8 +121,8 @@ impl Descriptors {
     /// What, if anything, forbids a checkpoint. `reopens`: the program has said
     /// that it opens its connections anew after a resume.
     pub fn obstacle(&self, outside: &Outside, reopens: bool) -> Option<Obstacle> {
-        if !self.complete {
-            return Some(Obstacle::NoDescriptor);
+        if self.unlisted.is_some() {
+            return self.unlisted;
         }
         self.open.iter().filter(|open| !outside.0.contains(&open.facts.identity)).find_map(|open| {
             match open.facts.kind {

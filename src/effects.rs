@@ -1,7 +1,7 @@
 //! Effects: whether the program has done anything that others can see.
 //!
-//! The kernel counts what a process writes and how many descriptors it has; the
-//! hooks tell of the rest (files removed, subprocesses, input consumed). Two
+//! The kernel counts what a process writes; what it opens takes the lowest free
+//! descriptor; the hooks tell of the rest (files removed, subprocesses, input consumed). Two
 //! looks that agree mean that nothing observable happened between them.
 
 use crate::sys::process::{children_faults, own_faults};
@@ -9,7 +9,7 @@ use crate::sys::stdio;
 use crate::{placement::Memory, report};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// What can be seen from outside of a process, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub struct Footprint {
     /// Bytes written by system calls, our own lines left out; `None` where the
     /// kernel does not count them: then every look differs.
     written: Option<u64>,
-    descriptors: u64,
+    /// The lowest free descriptor, which the next file that is opened gets.
+    free: Option<RawFd>,
     /// Page faults of subprocesses that have ended: they always have some.
     subprocesses: u64,
 }
@@ -27,9 +28,13 @@ impl Footprint {
     /// count only later.
     pub fn now() -> Footprint {
         let _ = stdio::flush_all();
+        // One look tells of both.
+        let counters = File::open("/proc/self/io").ok();
         Footprint {
-            written: written().map(|bytes| bytes.saturating_sub(report::bytes_written())),
-            descriptors: descriptors(),
+            free: counters.as_ref().map(AsRawFd::as_raw_fd),
+            written: counters
+                .and_then(written)
+                .map(|bytes| bytes.saturating_sub(report::bytes_written())),
             subprocesses: children_faults(),
         }
     }
@@ -41,19 +46,11 @@ impl Footprint {
 }
 
 /// The `wchar` of `/proc/self/io`.
-fn written() -> Option<u64> {
+fn written(mut counters: File) -> Option<u64> {
     let mut buffer = [0; 256];
-    let length = File::open("/proc/self/io").ok()?.read(&mut buffer).ok()?;
+    let length = counters.read(&mut buffer).ok()?;
     let text = std::str::from_utf8(&buffer[..length]).ok()?;
     text.lines().find_map(|line| line.strip_prefix("wchar: "))?.parse().ok()
-}
-
-/// How many descriptors are open. Kernels from 6.2 tell in the directory's size.
-fn descriptors() -> u64 {
-    match std::fs::metadata("/proc/self/fd").map(|found| found.size()) {
-        Ok(0) | Err(_) => std::fs::read_dir("/proc/self/fd").map_or(0, |all| all.count() as u64),
-        Ok(count) => count,
-    }
 }
 
 /// The memory of this process.

@@ -48,20 +48,6 @@ impl Object {
         self
     }
 
-    /// Adds a list of objects.
-    pub fn objects(mut self, key: &str, values: impl IntoIterator<Item = Object>) -> Self {
-        self.key(key);
-        self.0.push('[');
-        for (index, value) in values.into_iter().enumerate() {
-            if index > 0 {
-                self.0.push(',');
-            }
-            self.0.push_str(&value.finish());
-        }
-        self.0.push(']');
-        self
-    }
-
     /// The object as text, without a newline.
     pub fn finish(mut self) -> String {
         self.0.push('}');
@@ -102,12 +88,11 @@ mod tests {
         let object = Object::new()
             .string("path", b"/a \"b\"\\\n\xff\xc3\xa9\x01")
             .plain("count", 3)
-            .strings("list", [&b"x"[..], b""])
-            .objects("inner", [Object::new().plain("yes", true)]);
+            .strings("list", [&b"x"[..], b""]);
         assert_eq!(
             object.finish(),
             "{\"path\":\"/a \\\"b\\\"\\\\\\n\\udcffé\\u0001\",\"count\":3,\
-             \"list\":[\"x\",\"\"],\"inner\":[{\"yes\":true}]}"
+             \"list\":[\"x\",\"\"]}"
         );
     }
 }

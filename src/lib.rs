@@ -1,8 +1,8 @@
 //! The native module `forkmon.core`: checkpoints, the supervisor, watching.
 //!
 //! Pure logic (`timeline`, `supervisor::machine`, `watch::table`, `messages`)
-//! never touches the system; the system layer (`sys`) never decides; `program`
-//! and `supervisor` are the two processes' short loops between them. Without a
+//! never touches the system; the system layer (`sys`) never decides; `program`,
+//! `supervisor` and `guard` are the three processes' short loops between them. Without a
 //! Lua feature the crate is exactly this; with one, `binding` makes it loadable.
 
 pub mod board;
@@ -10,11 +10,15 @@ pub mod checkpoint;
 pub mod control;
 pub mod descriptors;
 pub mod effects;
+pub mod guard;
 pub mod json;
 pub mod messages;
+pub mod paths;
 pub mod placement;
+pub mod probe;
 pub mod program;
 pub mod report;
+pub mod searches;
 pub mod settings;
 pub mod supervisor;
 pub mod sys;

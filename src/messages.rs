@@ -21,6 +21,17 @@ pub struct Worth {
     pub separated: bool,
 }
 
+/// What the program saw of a path before it opened it, or looked for it in vain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Absolute path.
+    pub path: Vec<u8>,
+    /// What it looked like.
+    pub stamp: Stamp,
+    /// Digest of its content, where the stamp alone does not settle it.
+    pub content: Option<u64>,
+}
+
 /// One message from the program.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -30,6 +41,14 @@ pub enum Record {
         pid: i32,
         /// The options in force, which a resume takes back to what they were.
         settings: Settings,
+    },
+    /// The command, which was run anew, has come to `enable()`; before any other
+    /// record of it.
+    Started {
+        /// The options it gave.
+        settings: Settings,
+        /// Where it wants events written, as the option has it.
+        events: Option<Vec<u8>>,
     },
     /// A checkpoint was taken.
     Checkpoint {
@@ -49,16 +68,12 @@ pub enum Record {
         /// kept whatever it holds.
         pages: u64,
     },
-    /// The program depends on a path.
-    Dependency {
+    /// The program depends on paths.
+    Dependencies {
         /// The checkpoint a change resumes from; `None`: restart from the start.
         checkpoint: Option<Index>,
-        /// Absolute path.
-        path: Vec<u8>,
-        /// What it looked like before it was opened.
-        stamp: Stamp,
-        /// Digest of its content then, where the stamp alone does not settle it.
-        content: Option<u64>,
+        /// What it depends on, in order.
+        seen: Vec<Seen>,
     },
     /// The program itself is about to change a path it depends on.
     Wrote {
@@ -79,11 +94,12 @@ pub enum Record {
 
 const RUNNING: u8 = 1;
 const CHECKPOINT: u8 = 2;
-const DEPENDENCY: u8 = 3;
+const DEPENDENCIES: u8 = 3;
 const WROTE: u8 = 4;
 const CONFIGURED: u8 = 5;
 const WARNED: u8 = 6;
 const OUTDATED: u8 = 7;
+const STARTED: u8 = 8;
 
 impl Record {
     /// The record as bytes.
@@ -95,6 +111,12 @@ impl Record {
                 out.extend(pid.to_le_bytes());
                 settings.encode(&mut out);
             }
+            Record::Started { settings, events } => {
+                out.push(STARTED);
+                settings.encode(&mut out);
+                out.push(u8::from(events.is_some()));
+                out.extend(events.iter().flatten());
+            }
             Record::Checkpoint { index, pid, name, at, worth, bare, pages } => {
                 out.push(CHECKPOINT);
                 out.extend(index.to_le_bytes());
@@ -104,24 +126,12 @@ impl Record {
                 out.extend([worth.explicit, worth.hot, worth.separated, *bare].map(u8::from));
                 out.extend(name);
             }
-            Record::Dependency { checkpoint, path, stamp, content } => {
-                out.push(DEPENDENCY);
+            Record::Dependencies { checkpoint, seen } => {
+                out.push(DEPENDENCIES);
                 put_option(&mut out, checkpoint.map(u64::from));
-                put_option(&mut out, *content);
-                match *stamp {
-                    Stamp::Absent => out.push(0),
-                    Stamp::File { device, inode, size, modified, changed } => {
-                        out.push(1);
-                        for word in [device, inode, size, modified as u64, changed as u64] {
-                            out.extend(word.to_le_bytes());
-                        }
-                    }
-                    Stamp::Tree(digest) => {
-                        out.push(2);
-                        out.extend(digest.to_le_bytes());
-                    }
+                for one in seen {
+                    one.encode(&mut out);
                 }
-                out.extend(path);
             }
             Record::Wrote { path } => {
                 out.push(WROTE);
@@ -151,6 +161,10 @@ impl Record {
                 pid: input.u32()? as i32,
                 settings: Settings::decode(&mut input)?,
             },
+            STARTED => Record::Started {
+                settings: Settings::decode(&mut input)?,
+                events: (input.u8()? != 0).then(|| input.rest()),
+            },
             CHECKPOINT => Record::Checkpoint {
                 index: input.u32()?,
                 pid: input.u32()? as i32,
@@ -164,22 +178,13 @@ impl Record {
                 bare: input.u8()? != 0,
                 name: input.rest(),
             },
-            DEPENDENCY => {
+            DEPENDENCIES => {
                 let checkpoint = input.option()?.map(Index::try_from).transpose().ok()?;
-                let content = input.option()?;
-                let stamp = match input.u8()? {
-                    0 => Stamp::Absent,
-                    1 => Stamp::File {
-                        device: input.u64()?,
-                        inode: input.u64()?,
-                        size: input.u64()?,
-                        modified: input.u64()? as i64,
-                        changed: input.u64()? as i64,
-                    },
-                    2 => Stamp::Tree(input.u64()?),
-                    _ => return None,
-                };
-                Record::Dependency { checkpoint, path: input.rest(), stamp, content }
+                let mut seen = Vec::new();
+                while !input.is_empty() {
+                    seen.push(Seen::decode(&mut input)?);
+                }
+                Record::Dependencies { checkpoint, seen }
             }
             WROTE => Record::Wrote { path: input.rest() },
             CONFIGURED => Record::Configured(Settings::decode(&mut input)?),
@@ -190,6 +195,46 @@ impl Record {
             _ => return None,
         };
         Some(record)
+    }
+}
+
+impl Seen {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend((self.path.len() as u32).to_le_bytes());
+        out.extend(&self.path);
+        put_option(out, self.content);
+        match self.stamp {
+            Stamp::Absent => out.push(0),
+            Stamp::File { device, inode, size, modified, changed } => {
+                out.push(1);
+                for word in [device, inode, size, modified as u64, changed as u64] {
+                    out.extend(word.to_le_bytes());
+                }
+            }
+            Stamp::Tree(digest) => {
+                out.push(2);
+                out.extend(digest.to_le_bytes());
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader) -> Option<Seen> {
+        let length = input.u32()?;
+        let path = input.take(length as usize)?.to_vec();
+        let content = input.option()?;
+        let stamp = match input.u8()? {
+            0 => Stamp::Absent,
+            1 => Stamp::File {
+                device: input.u64()?,
+                inode: input.u64()?,
+                size: input.u64()?,
+                modified: input.u64()? as i64,
+                changed: input.u64()? as i64,
+            },
+            2 => Stamp::Tree(input.u64()?),
+            _ => return None,
+        };
+        Some(Seen { path, stamp, content })
     }
 }
 
@@ -280,6 +325,10 @@ impl<'a> Reader<'a> {
         Some(present.then_some(value))
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.0).to_vec()
     }
@@ -304,6 +353,14 @@ mod tests {
             ),
             any::<u64>().prop_map(Stamp::Tree),
         ]
+    }
+
+    fn seen() -> impl Strategy<Value = Seen> {
+        (path(), stamp(), any::<Option<u64>>()).prop_map(|(path, stamp, content)| Seen {
+            path,
+            stamp,
+            content,
+        })
     }
 
     fn settings() -> impl Strategy<Value = Settings> {
@@ -338,12 +395,11 @@ mod tests {
                     }
                 }
             ),
-            (any::<Option<Index>>(), path(), stamp(), any::<Option<u64>>()).prop_map(
-                |(checkpoint, path, stamp, content)| {
-                    Record::Dependency { checkpoint, path, stamp, content }
-                }
-            ),
+            (any::<Option<Index>>(), prop::collection::vec(seen(), 0..10))
+                .prop_map(|(checkpoint, seen)| Record::Dependencies { checkpoint, seen }),
             path().prop_map(|path| Record::Wrote { path }),
+            (settings(), prop::option::of(path()))
+                .prop_map(|(settings, events)| Record::Started { settings, events }),
             settings().prop_map(Record::Configured),
             path().prop_map(Record::Warned),
             any::<Option<Index>>().prop_map(|after| Record::Outdated { after }),

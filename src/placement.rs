@@ -5,21 +5,22 @@
 //! *effect* in between (output, a file written, a subprocess, input consumed)
 //! always separates. So does a *hot* file, one that was edited lately: the next
 //! edit is likely to be there again. Where neither is the case, a checkpoint is
-//! a matter of cost. It has two parts: copying the page tables, which we can
+//! a matter of cost. It has two parts: taking it, mostly the page tables, which we can
 //! time, and the page faults that follow as the program writes to memory it now
-//! shares, which we can count. Both grow with the memory in use, so the cost of
-//! the next is predicted from those before, per page. Checkpoints that are not
-//! forced are taken only while everything spent so far, and this one, stay
-//! within `overhead` of the run time. Nothing here touches the system.
+//! shares, which we can count, and whose price is measured. Both grow with the
+//! memory in use, so the cost of the next is predicted from those before, per
+//! page. Checkpoints that are not forced are taken only while everything spent
+//! so far, and this one, stay within `overhead` of the run time. Nothing here
+//! touches the system.
 
 use std::time::Duration;
 
 /// What a checkpoint costs per resident page before we know better: copying the
 /// page's table entry, and copying the page for one in three of them.
-const COST_PER_PAGE: f64 = 250.0;
+const COST_PER_PAGE: f64 = 450.0;
 
-/// The price of one copy-on-write fault, in nanoseconds.
-const FAULT: f64 = 600.0;
+/// The price of one copy-on-write fault before it has been measured.
+const FAULT: Duration = Duration::from_nanos(1000);
 
 /// The least cost of a checkpoint, however small the program.
 const LEAST: Duration = Duration::from_micros(200);
@@ -62,13 +63,16 @@ pub struct Placement {
     exact: bool,
     spent: Duration,
     cost_per_page: f64,
+    fault: Duration,
     last: Option<Last>,
+    /// What a checkpoint would have cost at the last look at the memory; zero before.
+    declined: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Last {
     taken: Duration,
-    cloning: Duration,
+    taking: Duration,
     memory: Memory,
 }
 
@@ -81,7 +85,9 @@ impl Placement {
             exact,
             spent: Duration::ZERO,
             cost_per_page: COST_PER_PAGE,
+            fault: FAULT,
             last: None,
+            declined: Duration::ZERO,
         }
     }
 
@@ -97,7 +103,7 @@ impl Placement {
     }
 
     /// Decides about a stop point. `memory` is only asked for where it matters.
-    pub fn decide(&self, stop: Stop, memory: impl FnOnce() -> Memory) -> Decision {
+    pub fn decide(&mut self, stop: Stop, memory: impl FnOnce() -> Memory) -> Decision {
         let Some(last) = self.last else { return Decision::Forced };
         if self.exact || stop.effect || stop.hot {
             return Decision::Forced;
@@ -107,38 +113,52 @@ impl Placement {
         let affordable = |cost: Duration| self.spent + cost <= budget && cost <= work;
         // Programs mostly grow: what is too dear for the memory of last time is
         // too dear now, and most stop points end here.
-        if !affordable(self.predict(last.memory.pages)) {
+        if !affordable(self.predict(last.memory.pages).max(self.declined)) {
             return Decision::Join;
         }
         let now = memory();
-        let faults = self.aftermath(last, now);
-        if affordable(self.predict(now.pages) + faults) {
+        let cost = self.predict(now.pages) + self.aftermath(last, now);
+        if affordable(cost) {
             Decision::Elective
         } else {
+            self.declined = cost;
             Decision::Join
         }
     }
 
-    /// A checkpoint was taken: what it cost, and what the one before turned out
-    /// to have cost.
-    pub fn taken(&mut self, elapsed: Duration, cloning: Duration, memory: Memory) {
+    /// A checkpoint was taken: what it cost, what the one before turned out to
+    /// have cost, and what a fault costs now.
+    pub fn taken(
+        &mut self,
+        elapsed: Duration,
+        taking: Duration,
+        fault: Option<Duration>,
+        memory: Memory,
+    ) {
         if let Some(last) = self.last {
             let aftermath = self.aftermath(last, memory);
             self.spent += aftermath;
-            if last.memory.pages > 0 && !last.cloning.is_zero() {
+            if last.memory.pages > 0 && !last.taking.is_zero() {
                 let per_page =
-                    (last.cloning + aftermath).as_nanos() as f64 / last.memory.pages as f64;
+                    (last.taking + aftermath).as_nanos() as f64 / last.memory.pages as f64;
                 // The runs between two checkpoints differ: follow them slowly.
                 self.cost_per_page = 0.5 * self.cost_per_page + 0.5 * per_page;
             }
         }
-        self.spent += cloning;
-        self.last = Some(Last { taken: elapsed, cloning, memory });
+        self.spent += taking;
+        // Other programs make a single measurement dear: follow it slowly, too.
+        self.fault = fault.map_or(self.fault, |now| (self.fault + now) / 2);
+        self.begin(Last { taken: elapsed, taking, memory });
     }
 
     /// The program was resumed: nothing was paid, but it shares its memory again.
     pub fn resumed(&mut self, elapsed: Duration, memory: Memory) {
-        self.last = Some(Last { taken: elapsed, cloning: Duration::ZERO, memory });
+        self.begin(Last { taken: elapsed, taking: Duration::ZERO, memory });
+    }
+
+    fn begin(&mut self, last: Last) {
+        self.last = Some(last);
+        self.declined = Duration::ZERO;
     }
 
     /// What a checkpoint is expected to cost with so many pages resident.
@@ -151,7 +171,7 @@ impl Placement {
     fn aftermath(&self, last: Last, now: Memory) -> Duration {
         let grown = now.pages.saturating_sub(last.memory.pages);
         let faults = now.faults.saturating_sub(last.memory.faults).saturating_sub(grown);
-        Duration::from_nanos((faults.min(last.memory.pages) as f64 * FAULT) as u64)
+        self.fault.mul_f64(faults.min(last.memory.pages) as f64)
     }
 }
 
@@ -168,7 +188,7 @@ mod tests {
 
     fn begun() -> Placement {
         let mut placement = Placement::new(0.05, false);
-        placement.taken(Duration::ZERO, Duration::from_micros(200), SMALL);
+        placement.taken(Duration::ZERO, Duration::from_micros(200), None, SMALL);
         placement
     }
 
@@ -190,6 +210,34 @@ mod tests {
         assert_eq!(begun().decide(stop(1000), || large), Decision::Elective);
     }
 
+    #[test]
+    fn what_was_too_dear_is_not_asked_about_until_it_can_be_paid() {
+        let large = Memory { pages: 50_000, faults: 50_000 };
+        let mut placement = begun();
+        assert_eq!(placement.decide(stop(100), || large), Decision::Join);
+        // A twentieth of the time, less what the first has cost, against 22.5 ms and
+        // 1000 faults.
+        assert_eq!(placement.decide(stop(470), || unreachable!("not yet")), Decision::Join);
+        assert_eq!(placement.decide(stop(480), || large), Decision::Elective);
+        // The memory may have become less in between.
+        let mut placement = begun();
+        assert_eq!(placement.decide(stop(100), || large), Decision::Join);
+        assert_eq!(placement.decide(stop(480), || SMALL), Decision::Elective);
+    }
+
+    #[test]
+    fn where_faults_are_dear_a_checkpoint_is_taken_later() {
+        let decide = |nanoseconds| {
+            let mut placement = Placement::new(0.05, false);
+            let fault = Some(Duration::from_nanos(nanoseconds));
+            placement.taken(Duration::ZERO, Duration::from_micros(200), fault, SMALL);
+            // The program has written to all that it shares.
+            placement.decide(stop(30), || Memory { pages: 1000, faults: 1000 })
+        };
+        assert_eq!(decide(100), Decision::Elective);
+        assert_eq!(decide(4000), Decision::Join);
+    }
+
     #[derive(Clone, Copy, Debug)]
     struct Step {
         work: u64,
@@ -197,7 +245,15 @@ mod tests {
         hot: bool,
         pages: u64,
         faults: u64,
-        cloning: u64,
+        taking: u64,
+        fault: u64,
+    }
+
+    impl Step {
+        fn taken(self, placement: &mut Placement, elapsed: Duration, memory: Memory) {
+            let fault = Duration::from_nanos(self.fault);
+            placement.taken(elapsed, Duration::from_micros(self.taking), Some(fault), memory);
+        }
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -208,14 +264,16 @@ mod tests {
             0u64..100_000,
             0u64..60_000,
             1u64..20_000,
+            100u64..5_000,
         )
-            .prop_map(|(work, effect, hot, pages, faults, cloning)| Step {
+            .prop_map(|(work, effect, hot, pages, faults, taking, fault)| Step {
                 work,
                 effect,
                 hot,
                 pages,
                 faults,
-                cloning,
+                taking,
+                fault,
             })
     }
 
@@ -234,7 +292,7 @@ mod tests {
                 let decision = placement.decide(here, || memory);
                 prop_assert!(decision != Decision::Join || !step.effect && !step.hot);
                 if decision != Decision::Join {
-                    placement.taken(elapsed, Duration::from_micros(step.cloning), memory);
+                    step.taken(&mut placement, elapsed, memory);
                 }
             }
         }
@@ -246,7 +304,7 @@ mod tests {
             steps in prop::collection::vec(step(), 1..300), overhead in 0.001f64..1.0
         ) {
             let mut placement = Placement::new(overhead, false);
-            placement.taken(Duration::ZERO, Duration::ZERO, Memory::default());
+            placement.taken(Duration::ZERO, Duration::ZERO, None, Memory::default());
             let (mut elapsed, mut faults) = (Duration::ZERO, 0);
             let (mut spent, mut last_surprise) = (Duration::ZERO, Duration::ZERO);
             for step in steps {
@@ -257,10 +315,10 @@ mod tests {
                 if placement.decide(here, || memory) == Decision::Elective {
                     let predicted = placement.predict(memory.pages);
                     let before = placement.spent;
-                    placement.taken(elapsed, Duration::from_micros(step.cloning), memory);
+                    step.taken(&mut placement, elapsed, memory);
                     spent = placement.spent;
                     prop_assert!(spent >= before);
-                    last_surprise = Duration::from_micros(step.cloning).saturating_sub(predicted);
+                    last_surprise = Duration::from_micros(step.taking).saturating_sub(predicted);
                     prop_assert!(
                         spent <= elapsed.mul_f64(overhead) + last_surprise + Duration::from_nanos(1),
                         "{spent:?} of {elapsed:?}"
@@ -278,7 +336,7 @@ mod tests {
                 elapsed += Duration::from_micros(step.work);
                 let here = Stop { elapsed, effect: step.effect, hot: step.hot };
                 prop_assert_eq!(placement.decide(here, || SMALL), Decision::Forced);
-                placement.taken(elapsed, Duration::from_micros(step.cloning), SMALL);
+                placement.taken(elapsed, Duration::from_micros(step.taking), None, SMALL);
             }
         }
     }

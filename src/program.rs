@@ -11,26 +11,33 @@ use crate::board::{Board, Push};
 use crate::checkpoint::{self, Outcome};
 use crate::descriptors::{Descriptors, Emptied, Obstacle, Outside};
 use crate::effects::{Footprint, memory};
-use crate::messages::{Index, Letter, Record, Worth};
+use crate::guard::{self, ORPHANED};
+use crate::messages::{Index, Letter, Record, Seen, Worth};
 use crate::placement::{Decision, Memory, Placement, Stop};
+use crate::probe::Probe;
 use crate::report;
+use crate::searches::{Missed, Search, Searches};
 use crate::settings::Settings;
+use crate::supervisor::Split;
+use crate::supervisor::restart::{JoinError, Session};
 use crate::sys::clone::{fork, threads};
-use crate::sys::descriptors::lowest_free;
+use crate::sys::descriptors::{lowest_free, position};
 use crate::sys::keeper;
-use crate::sys::process::{IntervalTimers, die_with_parent, exit_now};
+use crate::sys::memory::is_set_aside;
+use crate::sys::process::{IntervalTimers, Root, die_with_parent, exit_now, hear_of_parent};
 use crate::sys::shared::Shared;
-use crate::sys::signals::Mask;
+use crate::sys::signals::{Mask, is_ignored, set_disposition};
 use crate::sys::stdio;
-use crate::watch::{Stamp, content_digest};
+use crate::watch::Stamp;
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{ForkResult, Pid, getpid};
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The doorbell: it tells the sleeping supervisor that there are records.
@@ -53,6 +60,12 @@ const LONGEST_WARNING: usize = 2000;
 
 /// As much of a label as is kept.
 const LONGEST_NAME: usize = libc::PATH_MAX as usize;
+
+/// The longest path that the kernel takes: PATH_MAX counts the zero at its end.
+const LONGEST_PATH: usize = libc::PATH_MAX as usize - 1;
+
+/// As many paths go into one record, of which some must fit on the board.
+const MOST_SEEN: usize = 32;
 
 /// How many files count as hot for that reason alone: a fresh checkout makes all
 /// of them recent, which tells nothing.
@@ -89,6 +102,8 @@ pub struct Start {
     pub watch: Vec<Vec<u8>>,
     /// Every open descriptor was inherited: no line of the program has run.
     pub inherited: bool,
+    /// Where events go, as the option has it.
+    pub events: Option<Vec<u8>>,
     /// What checkpoints may cost, as a fraction of the run time.
     pub overhead: f64,
     /// Take a checkpoint at every stop point.
@@ -103,10 +118,13 @@ pub struct Program {
     pid: Pid,
     settings: Settings,
     outside: Outside,
+    /// What paths begin at for the supervisor.
+    root: Option<Root>,
     /// The newest checkpoint of this timeline, on which new files depend.
     current: Option<Index>,
     next: Index,
     placement: Placement,
+    probe: Probe,
     /// What others could see of the program at the last checkpoint.
     footprint: Option<Footprint>,
     /// When the program would have begun had it never been parked.
@@ -115,9 +133,13 @@ pub struct Program {
     used: Duration,
     recent: u32,
     /// Paths recorded in this timeline.
-    seen: HashSet<Vec<u8>>,
+    seen: FxHashSet<Vec<u8>>,
+    /// And those of searches.
+    searches: Searches,
+    /// What these have found empty.
+    missed: Missed,
     /// Files the program has made anew, and the checkpoint before that.
-    written: HashMap<Vec<u8>, Option<Index>>,
+    written: FxHashMap<Vec<u8>, Option<Index>>,
     /// Files it has opened with `w+`.
     emptied: Emptied,
     /// The program opens connections anew after a resume.
@@ -129,6 +151,9 @@ pub struct Program {
     disabled: bool,
     warned_threads: bool,
     warned_clone: bool,
+    warned_root: bool,
+    warned_length: bool,
+    warned_memory: bool,
     /// This process has been seen to need a keeper.
     kept: bool,
 }
@@ -163,6 +188,8 @@ pub enum Change {
 pub enum Declined {
     /// The program has this many threads, of which a clone would have one.
     Threads(u64),
+    /// `/proc` is not mounted where the program is now.
+    NoProc,
     /// Something open cannot be carried over.
     Obstacle(Obstacle),
     /// The kernel refused.
@@ -176,6 +203,10 @@ impl std::fmt::Display for Declined {
                 out,
                 "the program has {count} threads and a checkpoint can carry only one; \
                  changes resume from the checkpoint before"
+            ),
+            Declined::NoProc => out.write_str(
+                "/proc is not mounted, and a checkpoint needs it; \
+                 changes resume from the checkpoint before",
             ),
             Declined::Obstacle(Obstacle::Pipe) => out.write_str(
                 "a pipe to a subprocess is open, which a checkpoint would keep from closing",
@@ -192,6 +223,10 @@ impl std::fmt::Display for Declined {
             Declined::Obstacle(Obstacle::NoDescriptor) => out.write_str(
                 "there is no descriptor left (see `ulimit -n`) to look at the open files with",
             ),
+            Declined::Obstacle(Obstacle::NoMemory) => out.write_str(
+                "there is no memory left to look at the open files with; \
+                 changes resume from the checkpoint before",
+            ),
             Declined::Clone(Errno::EAGAIN) => out.write_str(
                 "no process could be had (EAGAIN; see `ulimit -u` and the cgroup's pids.max); \
                  changes resume from the checkpoint before",
@@ -204,13 +239,15 @@ impl std::fmt::Display for Declined {
 }
 
 /// Why a session could not be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
     /// The process has this many threads.
     Threads(u64),
     /// `/proc` is not mounted.
     NoProc,
-    /// The kernel refused memory or a process.
+    /// This process was started for a session that it cannot join.
+    Session(JoinError),
+    /// The kernel refused memory, a descriptor or a process.
     System(Errno),
 }
 
@@ -222,6 +259,7 @@ impl std::fmt::Display for StartError {
                 "threads: the process has {count} threads and a checkpoint can carry only one; \
                  enable forkmon before they are started"
             ),
+            StartError::Session(error) => error.fmt(out),
             StartError::NoProc => out.write_str("/proc is not mounted, and forkmon needs it"),
             StartError::System(Errno::EAGAIN) => out.write_str(
                 "no process could be had for the supervisor (EAGAIN; see `ulimit -u` and the \
@@ -233,15 +271,19 @@ impl std::fmt::Display for StartError {
 }
 
 impl Program {
-    /// Splits this process into the supervisor, which `supervise` becomes and
-    /// which never returns, and the program, in which this returns. Returns
-    /// again for every resume from the first checkpoint.
+    /// Makes this process the program of a session: of the one it was started for, or
+    /// else of a new one. Then the program goes on in another process, and this one
+    /// and the supervisor, which `supervise` is, never return. Returns again for
+    /// every resume from the first checkpoint.
+    ///
+    /// Every signal must be blocked; `mask` is what was in force before.
     ///
     /// # Errors
     /// See [`StartError`]; nothing has happened then.
     pub fn start(
         start: Start,
-        supervise: impl FnOnce(Shared<Board>, Pid, Settings, Mask),
+        mask: Mask,
+        supervise: impl FnOnce(Split, Settings),
     ) -> Result<(Program, Option<Resume>), StartError> {
         match threads() {
             None => return Err(StartError::NoProc),
@@ -249,48 +291,37 @@ impl Program {
             Some(count) => return Err(StartError::Threads(count)),
         }
         report::configure(&start.settings);
-        let board: Shared<Board> = Shared::new().map_err(StartError::System)?;
-        let supervisor = getpid();
         let outside = Descriptors::survey().outside(!start.inherited && has_children());
-        let _ = stdio::flush_all();
-        let timers = IntervalTimers::read();
-        let used = processor_time();
-        // Before there is a program, which may leave orphans at once.
-        let was_reaper = prctl::get_child_subreaper().unwrap_or(false);
-        prctl::set_child_subreaper(true).map_err(StartError::System)?;
-        let mask = Mask::block_all();
-        match fork() {
-            Err(error) => {
-                let _ = prctl::set_child_subreaper(was_reaper);
-                mask.restore();
-                return Err(StartError::System(error));
-            }
-            Ok(ForkResult::Parent { child }) => {
-                supervise(board, child, start.settings, mask);
-                exit_now(70)
-            }
-            Ok(ForkResult::Child) => {}
-        }
+        let joined = Session::of_this_process().map_err(StartError::Session)?;
+        let is_new = joined.is_none();
+        let used = if is_new { processor_time() } else { Duration::ZERO };
+        let Session { supervisor, board } = match joined {
+            Some(session) => session,
+            None => split(mask, |split| supervise(split, start.settings.clone()))
+                .map_err(StartError::System)?,
+        };
         if !die_with_parent(supervisor) {
             exit_now(0);
         }
-        timers.restore();
-        mask.restore();
         let mut program = Program {
             board,
             supervisor,
             pid: getpid(),
             settings: start.settings,
             outside,
+            root: Root::of_this_process(),
             current: None,
             next: 0,
             placement: Placement::new(start.overhead, start.exact),
+            probe: Probe::default(),
             footprint: None,
             began: Instant::now(),
             used,
             recent: 0,
-            seen: HashSet::new(),
-            written: HashMap::new(),
+            seen: FxHashSet::default(),
+            searches: Searches::default(),
+            missed: Missed::default(),
+            written: FxHashMap::default(),
             emptied: Emptied::new(),
             reopens: false,
             effect: false,
@@ -298,13 +329,21 @@ impl Program {
             disabled: false,
             warned_threads: false,
             warned_clone: false,
+            warned_root: false,
+            warned_length: false,
+            warned_memory: false,
             kept: false,
         };
-        program.running();
+        if is_new {
+            program.running();
+        } else {
+            let settings = program.settings.clone();
+            program.send(&Record::Started { settings, events: start.events });
+        }
         for (path, as_read) in start.before {
             // A stamp that no file has makes the supervisor start anew.
             let (stamp, content) = as_read.unwrap_or((Stamp::Tree(0), None));
-            program.send(&Record::Dependency { checkpoint: None, path, stamp, content });
+            program.send_seen(None, vec![Seen { path, stamp, content }]);
         }
         let name = start.main.clone().unwrap_or_default();
         let (_, resume) = program.place(&name, Worth::default());
@@ -313,7 +352,9 @@ impl Program {
             (program.current, program.next) = (Some(0), 1);
         }
         for path in start.main.iter().chain(&start.watch) {
-            program.record(path, Stamp::of(path));
+            if program.is_short_enough(path) {
+                program.record(path, Stamp::of(path));
+            }
         }
         Ok((program, resume))
     }
@@ -323,9 +364,9 @@ impl Program {
         !self.disabled && getpid() == self.pid
     }
 
-    /// The supervisor's process.
-    pub fn supervisor(&self) -> Pid {
-        self.supervisor
+    /// The process that the shell started.
+    pub fn session(&self) -> i32 {
+        self.board.session.load(Ordering::Relaxed)
     }
 
     /// The processor time the program has used, in all the processes it was.
@@ -340,6 +381,9 @@ impl Program {
 
     /// Takes new options over.
     pub fn configure(&mut self, settings: Settings, overhead: f64, exact: bool) {
+        if !self.is_active() {
+            return;
+        }
         report::configure(&settings);
         self.placement.configure(overhead, exact);
         self.settings = settings;
@@ -351,50 +395,86 @@ impl Program {
         self.reopens = reopens;
     }
 
-    /// A stop point: the program is about to open `path`.
-    pub fn visit(&mut self, path: &[u8]) -> Option<Resume> {
-        if !self.is_active() || self.seen.contains(path) || is_too_long(path) {
+    /// A stop point: the program is about to open `path`. With `joins` it is none, and
+    /// the file belongs to the last checkpoint.
+    pub fn visit(&mut self, path: &[u8], joins: bool) -> Option<Resume> {
+        if !self.can_watch() || self.seen.contains(path) || !self.is_short_enough(path) {
             return None;
         }
         let stamp = Stamp::of_file(path);
-        let resume = self.stop(path, stamp);
+        let resume = if joins { None } else { self.stop(path, stamp) };
         // Whoever was resumed was so because the file has changed.
         let stamp = if resume.is_some() { Stamp::of_file(path) } else { stamp };
-        self.record_file(path, stamp);
+        self.announce(path, stamp);
+        self.record(path, stamp);
         resume
     }
 
     /// A stop point: the program is about to look for a file at these places.
     /// When it is resumed here, the places have to be looked at anew, and what
-    /// is found then passed to [`Program::record_candidates`].
-    pub fn visit_candidates(&mut self, candidates: &[Candidate]) -> Option<Resume> {
-        if !self.is_active() {
+    /// is found then passed to [`Program::record_search`]. With `joins` it is none.
+    pub fn visit_search(
+        &mut self,
+        search: &Search,
+        mut candidates: Vec<Candidate>,
+        joins: bool,
+    ) -> Option<Resume> {
+        if !self.can_watch() {
             return None;
         }
+        let count = candidates.len();
+        self.retain_new(search, &mut candidates);
         // Named for the file that is found, which is the last.
-        let new = |candidate: &&Candidate| {
-            candidate.watched
-                && !self.seen.contains(&candidate.path)
-                && !is_too_long(&candidate.path)
-        };
-        let last = candidates.iter().rev().find(new)?;
-        let resume = self.stop(&last.path, last.stamp);
+        let last = candidates.last()?;
+        let resume = if joins { None } else { self.stop(&last.path, last.stamp) };
         if resume.is_none() {
-            self.record_candidates(candidates);
+            self.record_new(candidates);
+            self.searches.note(search, count);
         }
         resume
     }
 
-    /// Makes the places of a look-up dependencies.
-    pub fn record_candidates(&mut self, candidates: &[Candidate]) {
-        for candidate in candidates {
-            if candidate.watched
-                && !self.seen.contains(&candidate.path)
-                && !is_too_long(&candidate.path)
-            {
-                self.record_file(&candidate.path, candidate.stamp);
+    /// Leaves those of the places of a search that become dependencies by it. One that
+    /// was empty the last time and is no more does so, too.
+    fn retain_new(&mut self, search: &Search, candidates: &mut Vec<Candidate>) {
+        let known = self.searches.known(search);
+        let mut at = 0;
+        candidates.retain(|candidate| {
+            at += 1;
+            (at > known || candidate.stamp != Stamp::Absent) && self.is_new(candidate)
+        });
+    }
+
+    /// Makes the places of a search dependencies.
+    pub fn record_search(&mut self, search: &Search, mut candidates: Vec<Candidate>) {
+        let count = candidates.len();
+        self.retain_new(search, &mut candidates);
+        self.record_new(candidates);
+        self.searches.note(search, count);
+    }
+
+    fn record_new(&mut self, candidates: Vec<Candidate>) {
+        for Candidate { path, stamp, .. } in &candidates {
+            self.announce(path, *stamp);
+            match stamp {
+                Stamp::Absent => self.missed.insert(path),
+                _ => _ = self.seen.insert(path.clone()),
             }
         }
+        self.depend(candidates.into_iter().map(|candidate| (candidate.path, candidate.stamp)));
+    }
+
+    /// The filter is another: what it did not take before, it may take now.
+    pub fn forget_searches(&mut self) {
+        self.searches = Searches::default();
+    }
+
+    /// Whether a place that is looked at becomes a dependency thereby. One that is
+    /// empty may do so twice, which does no harm.
+    fn is_new(&mut self, candidate: &Candidate) -> bool {
+        candidate.watched
+            && (candidate.stamp == Stamp::Absent || !self.seen.contains(&candidate.path))
+            && self.is_short_enough(&candidate.path)
     }
 
     /// A checkpoint that the program asks for.
@@ -408,18 +488,23 @@ impl Program {
         self.place(label, Worth { explicit: true, separated: self.has_effect(), hot: false })
     }
 
-    /// Makes a file or a directory a dependency of the present checkpoint.
-    pub fn watch(&mut self, path: &[u8]) {
-        if self.is_active() && !self.seen.contains(path) && !is_too_long(path) {
+    /// Makes a file or a directory a dependency of the present checkpoint. False when
+    /// it cannot be one.
+    pub fn watch(&mut self, path: &[u8]) -> bool {
+        if !self.can_watch() {
+            return false;
+        }
+        if !self.seen.contains(path) && self.is_short_enough(path) {
             self.record(path, Stamp::of(path));
         }
+        self.seen.contains(path)
     }
 
     /// The program is about to change `path` itself, which shall not count as an
     /// edit. Waits until the supervisor knows, where it watches the path: it
     /// must not see the change first. False when the program is going to fail.
     pub fn wrote(&mut self, path: &[u8], change: Change) -> bool {
-        if !self.is_active() {
+        if !self.is_active() || !self.has_memory() {
             return true;
         }
         if !can_succeed(path, change) {
@@ -439,7 +524,8 @@ impl Program {
             }
             None => {}
         }
-        if !self.seen.contains(path) {
+        let is_watched = self.seen.contains(path) || self.missed.may_hold(path);
+        if !is_watched || !self.can_watch() {
             return true;
         }
         self.send(&Record::Wrote { path: path.to_vec() });
@@ -456,6 +542,7 @@ impl Program {
     /// to empty it.
     pub fn empties(&mut self, path: &[u8]) {
         if self.is_active()
+            && self.has_memory()
             && let Ok(descriptor) = lowest_free()
         {
             self.emptied.insert(descriptor, PathBuf::from(OsStr::from_bytes(path)));
@@ -467,6 +554,49 @@ impl Program {
     pub fn effect(&mut self, from_now_on: bool) {
         self.effect = true;
         self.effects_unseen |= from_now_on;
+    }
+
+    /// Whether there is memory for what we do at a stop point. Without it, Lua and
+    /// its program may go on; we would not.
+    pub fn has_memory(&mut self) -> bool {
+        let has_memory = is_set_aside();
+        if !has_memory && !std::mem::replace(&mut self.warned_memory, true) {
+            // Not among the events, as that would take some.
+            report::warn("there is no memory left: what is opened now is not watched");
+        }
+        has_memory
+    }
+
+    /// Whether the supervisor finds what this process finds by a path. Not so in a
+    /// program that has gone to another root, or among other mounts.
+    fn can_watch(&mut self) -> bool {
+        if !self.is_active() || !self.has_memory() {
+            return false;
+        }
+        let at_home = Root::of_this_process() == self.root;
+        if !at_home && !std::mem::replace(&mut self.warned_root, true) {
+            self.warn(
+                b"the program has changed its root directory or its mounts (chroot, unshare): \
+                  what it opens there is not watched",
+            );
+        }
+        at_home
+    }
+
+    /// Whether a path can be used: what is reached by a relative path may have too
+    /// long an absolute one.
+    fn is_short_enough(&mut self, path: &[u8]) -> bool {
+        let too_long = path.len() > LONGEST_PATH;
+        if too_long && !std::mem::replace(&mut self.warned_length, true) {
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            let lengths = format!(
+                "' is not watched: its absolute path has {} bytes, and no more than {LONGEST_PATH} \
+                 can be used (PATH_MAX)",
+                path.len()
+            );
+            self.warn(&[b"'", name, lengths.as_bytes()].concat());
+        }
+        !too_long
     }
 
     /// Takes a checkpoint before `path` is opened, or lets it join the last one.
@@ -513,9 +643,14 @@ impl Program {
     }
 
     fn take(&mut self, name: &[u8], worth: Worth) -> Result<Option<Resume>, Declined> {
+        let began = Instant::now();
+        if !is_set_aside() {
+            return Err(Declined::Obstacle(Obstacle::NoMemory));
+        }
         match threads() {
+            None => return Err(Declined::NoProc),
             Some(1) => {}
-            count => return Err(Declined::Threads(count.unwrap_or(0))),
+            Some(count) => return Err(Declined::Threads(count)),
         }
         // What is buffered would be missing from the sizes and positions of files.
         let _ = stdio::flush_all();
@@ -533,13 +668,14 @@ impl Program {
         self.effect = false;
         let elapsed = self.began.elapsed();
         let used = self.processor_time();
-        let started = Instant::now();
         let outcome = checkpoint::take(&self.board, self.supervisor, &descriptors, &self.outside);
         match outcome {
             Ok(Outcome::Taken(pid)) => {
-                let (cloning, memory) = (started.elapsed(), memory());
-                self.placement.taken(elapsed, cloning, memory);
+                // Where every stop point gets a checkpoint, nobody asks for prices.
+                let fault = (!self.placement.is_exact()).then(|| self.probe.fault());
+                let memory = memory();
                 self.keep(memory);
+                self.placement.taken(elapsed, began.elapsed(), fault, memory);
                 let at = elapsed.as_micros() as u64;
                 let name = name[..name.len().min(LONGEST_NAME)].to_vec();
                 let bare = descriptors.is_bare(&self.outside);
@@ -585,7 +721,9 @@ impl Program {
     fn warn_once(&mut self, declined: Declined) {
         let warned = match declined {
             Declined::Threads(_) => &mut self.warned_threads,
-            Declined::Clone(_) => &mut self.warned_clone,
+            Declined::Clone(_) | Declined::NoProc | Declined::Obstacle(Obstacle::NoMemory) => {
+                &mut self.warned_clone
+            }
             // Closing it is enough, and the file joins a checkpoint until then.
             Declined::Obstacle(_) => return,
         };
@@ -602,27 +740,40 @@ impl Program {
         }
     }
 
-    fn record_file(&mut self, path: &[u8], stamp: Stamp) {
+    /// Tells the user, once, that a file is watched.
+    fn announce(&self, path: &[u8], stamp: Stamp) {
         if stamp != Stamp::Absent && self.board.announce(path) {
             report::info(&[b"watch '", path, b"'"]);
         }
-        self.record(path, stamp);
     }
 
-    /// Tells the supervisor what `path` looked like before it is opened.
     fn record(&mut self, path: &[u8], stamp: Stamp) {
         self.seen.insert(path.to_vec());
-        let needs_content = self.settings.content || stamp.is_fresh();
-        let content = if needs_content { content_digest(path) } else { None };
-        self.send(&Record::Dependency {
-            checkpoint: self.current,
-            path: path.to_vec(),
-            stamp,
-            content,
-        });
-        // Read while it is still being written: the rest is our own doing, too.
-        if self.written.contains_key(path) && is_open_for_writing(path) {
-            self.send(&Record::Wrote { path: path.to_vec() });
+        self.depend([(path.to_vec(), stamp)]);
+    }
+
+    /// Tells the supervisor what paths looked like before they are opened.
+    fn depend(&mut self, found: impl IntoIterator<Item = (Vec<u8>, Stamp)>) {
+        let (mut seen, mut unfinished) = (Vec::new(), Vec::new());
+        for (path, stamp) in found {
+            // Read while it is still being written: the rest is our own doing, too.
+            if self.written.contains_key(&path) && is_open_for_writing(&path) {
+                unfinished.push(path.clone());
+            }
+            let content = stamp.content(&path, self.settings.content);
+            seen.push(Seen { path, stamp, content });
+        }
+        self.send_seen(self.current, seen);
+        for path in unfinished {
+            self.send(&Record::Wrote { path });
+        }
+    }
+
+    fn send_seen(&self, checkpoint: Option<Index>, mut seen: Vec<Seen>) {
+        while !seen.is_empty() {
+            let rest = seen.split_off(seen.len().min(MOST_SEEN));
+            self.send(&Record::Dependencies { checkpoint, seen });
+            seen = rest;
         }
     }
 
@@ -649,15 +800,69 @@ impl Program {
     }
 }
 
+/// Splits this process in three: itself, which becomes the guard, the supervisor,
+/// which `supervise` is, and the program, in which this returns.
+fn split(mask: Mask, supervise: impl FnOnce(Split)) -> nix::Result<Session> {
+    // Who has been told to end starts nothing.
+    if !guard::told_to_end().is_empty() {
+        return Err(Errno::EINTR);
+    }
+    let (board, memory) = Shared::<Board>::new()?;
+    let input = position(libc::STDIN_FILENO);
+    let guard = getpid();
+    board.session.store(guard.as_raw(), Ordering::Relaxed);
+    let _ = stdio::flush_all();
+    let timers = IntervalTimers::read();
+    // Who ignores it never hears of the end of a child.
+    let ignores_children = is_ignored(Signal::SIGCHLD);
+    let children = |handler| {
+        if ignores_children {
+            let _ = set_disposition(Signal::SIGCHLD, handler);
+        }
+    };
+    children(SigHandler::SigDfl);
+    // Before there is a program, which may leave orphans at once.
+    let was_reaper = prctl::get_child_subreaper().unwrap_or(false);
+    prctl::set_child_subreaper(true)?;
+    let forked = fork().and_then(|side| match side {
+        ForkResult::Parent { child } => {
+            // Now, as what the terminal sends from here on the child gets itself.
+            let early = guard::told_to_end();
+            guard::await_start(child, || board.program.load(Ordering::SeqCst) != 0)?;
+            guard::run(child, &early)
+        }
+        ForkResult::Child => Ok(()),
+    });
+    if let Err(error) = forked {
+        let _ = prctl::set_child_subreaper(was_reaper);
+        children(SigHandler::SigIgn);
+        return Err(error);
+    }
+    if !hear_of_parent(guard, ORPHANED) {
+        exit_now(0);
+    }
+    let supervisor = getpid();
+    let forked = prctl::set_child_subreaper(true).and_then(|()| fork());
+    match forked {
+        // The guard returns it.
+        Err(error) => exit_now(error as i32),
+        Ok(ForkResult::Parent { child: program }) => {
+            guard::hand_on(program);
+            board.program.store(program.as_raw(), Ordering::SeqCst);
+            supervise(Split { guard, program, board, memory, mask, ignores_children, input });
+            exit_now(70)
+        }
+        Ok(ForkResult::Child) => {}
+    }
+    timers.restore();
+    children(SigHandler::SigIgn);
+    Ok(Session { supervisor, board })
+}
+
 /// The processor time of this process, which begins anew in each clone.
 fn processor_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
-}
-
-/// Whether no file can have this path.
-fn is_too_long(path: &[u8]) -> bool {
-    path.len() >= libc::PATH_MAX as usize
 }
 
 /// Whether this process has subprocesses now.

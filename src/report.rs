@@ -7,9 +7,11 @@
 //! reads, the supervisor drops a line rather than wait.
 
 use crate::settings::Settings;
-use crate::sys::descriptors;
 use crate::sys::signals::without_sigpipe;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,20 +25,43 @@ const PATIENCE: u16 = 100;
 static COLORS: AtomicBool = AtomicBool::new(false);
 static QUIET: AtomicBool = AtomicBool::new(false);
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
-/// What standard error was at first: device and inode, if it was open.
-static STDERR: OnceLock<Option<(u64, u64)>> = OnceLock::new();
+/// What standard error was at first, if it was open.
+static STDERR: OnceLock<Option<(Identity, Kind)>> = OnceLock::new();
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// What may become of a write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It waits for a reader, and raises SIGPIPE where there is none any more.
+    Pipe,
+    /// It waits while the terminal is held.
+    Terminal,
+    /// It is done at once.
+    File,
+}
 
 /// Takes over the options that concern lines.
 pub fn configure(settings: &Settings) {
     COLORS.store(settings.colors, Ordering::Relaxed);
     QUIET.store(settings.quiet, Ordering::Relaxed);
-    is_stderr();
+    stderr_kind();
 }
 
-/// Whether what has the number of standard error is standard error still.
-fn is_stderr() -> bool {
-    let now = descriptors::facts(libc::STDERR_FILENO).ok().map(|facts| facts.identity);
-    now.is_some() && now == *STDERR.get_or_init(|| now)
+/// What kind of file standard error is, if what has its number is it still.
+fn stderr_kind() -> Option<Kind> {
+    let now = fstat(std::io::stderr()).ok();
+    let identity = now.map(|now| (now.st_dev, now.st_ino));
+    let first = STDERR.get_or_init(|| {
+        let kind = match SFlag::from_bits_truncate(now?.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFIFO | SFlag::S_IFSOCK => Kind::Pipe,
+            SFlag::S_IFCHR if std::io::stderr().is_terminal() => Kind::Terminal,
+            _ => Kind::File,
+        };
+        Some((identity?, kind))
+    });
+    first.filter(|(first, _)| Some(*first) == identity).map(|(_, kind)| kind)
 }
 
 /// Prints `[forkmon] ` and the text, unless forkmon was asked to be quiet.
@@ -73,11 +98,6 @@ pub fn reset_count() {
     WRITTEN.store(0, Ordering::Relaxed);
 }
 
-/// Prints a line in the interpreter's name.
-pub fn foreign(text: &[u8]) {
-    write(&[b"lua: ", text, b"\n"].concat());
-}
-
 /// Clears the screen of a terminal and its scroll-back.
 pub fn clear_screen() {
     write(b"\x1b[H\x1b[2J\x1b[3J");
@@ -85,7 +105,12 @@ pub fn clear_screen() {
 
 fn print(color: &str, parts: &[&[u8]]) {
     let colors = COLORS.load(Ordering::Relaxed);
-    let mut line = Vec::with_capacity(160);
+    let mut line = Vec::new();
+    let longest = parts.iter().map(|part| 4 * part.len()).sum::<usize>() + 32;
+    if line.try_reserve(longest).is_err() {
+        // It may be about that very thing.
+        return;
+    }
     if colors {
         line.extend(format!("\x1b[{color}m").bytes());
     }
@@ -104,27 +129,35 @@ fn print(color: &str, parts: &[&[u8]]) {
     write(&line);
 }
 
-fn write(mut bytes: &[u8]) {
-    if !is_stderr() {
-        return;
+fn write(bytes: &[u8]) {
+    match stderr_kind() {
+        None => {}
+        // Nothing else raises the signal.
+        Some(Kind::Pipe) => without_sigpipe(|| write_all(bytes, true)),
+        Some(kind) => write_all(bytes, kind == Kind::Terminal),
     }
+}
+
+fn write_all(mut bytes: &[u8], may_wait: bool) {
     let stderr = std::io::stderr();
-    without_sigpipe(|| {
-        while !bytes.is_empty() {
+    while !bytes.is_empty() {
+        if may_wait {
             let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
             match poll(&mut ready, PollTimeout::from(PATIENCE)) {
-                Err(nix::errno::Errno::EINTR) => continue,
+                Err(Errno::EINTR) => continue,
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            match nix::unistd::write(&stderr, bytes) {
-                Ok(length) => {
-                    WRITTEN.fetch_add(length as u64, Ordering::Relaxed);
-                    bytes = &bytes[length..];
-                }
-                Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => {}
-                Err(_) => return,
-            }
         }
-    });
+        match nix::unistd::write(&stderr, bytes) {
+            Ok(length) => {
+                WRITTEN.fetch_add(length as u64, Ordering::Relaxed);
+                bytes = &bytes[length..];
+            }
+            Err(Errno::EINTR) => {}
+            // It has become full between the look and the write.
+            Err(Errno::EAGAIN) if may_wait => {}
+            Err(_) => return,
+        }
+    }
 }

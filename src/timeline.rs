@@ -11,8 +11,9 @@
 
 use crate::messages::{Index, Worth};
 use crate::watch::{PathId, Stamp};
+use rustc_hash::FxHashMap;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// What all checkpoints may hold on to, as a multiple of what the newest does.
 const MEMORY: f64 = 1.4;
@@ -75,7 +76,7 @@ pub enum Target {
 pub struct Timeline {
     /// In order of their index.
     checkpoints: Vec<Checkpoint>,
-    dependencies: HashMap<PathId, Dependency>,
+    dependencies: FxHashMap<PathId, Dependency>,
     /// Every dependency that a rewind may drop, in the order of its checkpoint.
     order: Vec<(Index, PathId)>,
 }
@@ -85,28 +86,30 @@ impl Timeline {
     ///
     /// Records of one run come in order, so an index that is not the highest
     /// can only be a repetition of one that is there: it takes its place.
-    pub fn add(&mut self, checkpoint: Checkpoint) -> Option<Checkpoint> {
+    pub fn add(&mut self, checkpoint: Checkpoint) {
         match self.checkpoints.binary_search_by_key(&checkpoint.index, |known| known.index) {
-            Ok(at) => Some(std::mem::replace(&mut self.checkpoints[at], checkpoint)),
-            Err(at) => {
-                self.checkpoints.insert(at, checkpoint);
-                None
-            }
+            Ok(at) => self.checkpoints[at] = checkpoint,
+            Err(at) => self.checkpoints.insert(at, checkpoint),
         }
     }
 
-    /// Adds a dependency. Of several on one path the earliest counts.
-    pub fn depend(&mut self, path: PathId, dependency: Dependency) {
-        if let Some(known) = self.dependencies.get(&path)
-            && known.checkpoint <= dependency.checkpoint
-        {
-            return;
-        }
-        if let Some(index) = dependency.checkpoint {
-            let at = self.order.partition_point(|(known, _)| *known <= index);
+    /// Adds a dependency. Of several on one path the earliest counts: returns that.
+    pub fn depend(&mut self, path: PathId, dependency: Dependency) -> &Dependency {
+        let index = dependency.checkpoint;
+        let entry = match self.dependencies.entry(path) {
+            Entry::Occupied(entry) if entry.get().checkpoint <= index => return entry.into_mut(),
+            entry => entry,
+        };
+        if let Some(index) = index {
+            // Nearly always the last, which is not to be searched for.
+            let is_last = self.order.last().is_none_or(|(last, _)| *last <= index);
+            let at = match is_last {
+                true => self.order.len(),
+                false => self.order.partition_point(|(known, _)| *known <= index),
+            };
             self.order.insert(at, (index, path));
         }
-        self.dependencies.insert(path, dependency);
+        entry.insert_entry(dependency).into_mut()
     }
 
     /// The dependency on `path`, if there is one.
@@ -187,6 +190,15 @@ impl Timeline {
             }
         }
         forgotten
+    }
+
+    /// Forgets everything that the command finds out again when it is run anew: all
+    /// checkpoints, and what was opened after `enable()`. Returns the dependencies
+    /// it forgets.
+    pub fn restart(&mut self) -> Vec<(PathId, Dependency)> {
+        self.checkpoints.clear();
+        self.order.clear();
+        self.dependencies.extract_if(|_, known| known.checkpoint.is_some()).collect()
     }
 
     /// Takes the checkpoint of a process out. What depended on it now resumes

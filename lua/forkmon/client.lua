@@ -74,7 +74,7 @@ end
 local runners, printers = {}, {}
 
 function runners.status(core, flags, words)
-  local list, pid, message = {}
+  local list, silent, pid, message = {}, {}
   if words[1] then
     pid, message = sessions.pid(words[1])
     if not pid then return output.fail(2, '%s', message) end
@@ -86,7 +86,6 @@ function runners.status(core, flags, words)
     list[1], message = core.ask(pid, 'status')
     if not list[1] then return output.fail(1, 'cannot ask %d: %s', pid, message) end
   else
-    local silent
     list, silent = sessions.all(core, 'status')
     for _, line in ipairs(silent) do output.fail(1, '%s', line) end
   end
@@ -99,7 +98,7 @@ function runners.status(core, flags, words)
     local failed = output.print(json.encode(list) .. '\n')
     return #list > 0 and failed or 1
   end
-  if #list == 0 then return output.fail(1, 'no forkmon is running') end
+  if #list == 0 then return silent[1] and 1 or output.fail(1, 'no forkmon is running') end
   local tables = {}
   for index, session in ipairs(list) do
     tables[index] = status.table(session, width(core), text.is_unicode(getenv))

@@ -152,7 +152,9 @@ local function run(parsed, core)
       return output.fail(127, "cannot run '%s': %s%s", name, message, options.suggestion(name, subcommands.by_name))
     end
   end
-  insert(program, 1, core.exe())
+  local interpreter, missing = core.exe()
+  if not interpreter then return output.fail(127, "cannot run '%s': %s", name, missing) end
+  insert(program, 1, interpreter)
   local _, message = core.exec(program, changes)
   return output.fail(127, "cannot run '%s': %s", program[1], message)
 end

@@ -6,7 +6,8 @@
 -- sure to be looked at, and asks string.find about each.
 
 local ipairs, pcall, tostring, type = ipairs, pcall, tostring, type
-local find, match, sub = string.find, string.match, string.sub
+local find, gsub, match, sub = string.find, string.gsub, string.match, string.sub
+local max = math.max
 
 local filter = {}
 
@@ -40,12 +41,26 @@ function filter.fault(pattern)
   if not sound then return message end
 end
 
+--- How many bytes at the end of a path a rule depends on: for patterns such as '%.lua$', that are plain text up to the
+--- end, as many as that has.
+local function tail(rule)
+  if type(rule) ~= 'table' then return nil end
+  local longest = 0
+  for _, pattern in ipairs(rule) do
+    local text = gsub(pattern, '%%%p', 'x')
+    if not find(text, '^[%w_/ ]*%$$') then return nil end
+    longest = max(longest, #text - 1)
+  end
+  return longest
+end
+
 --- Joins both rules to one decision per path.
 ---@param wanted string[]|fun(path: string): boolean
 ---@param ignored string[]|fun(path: string): boolean
 ---@param warn fun(message: string) called at most once, when a rule raises an error: it then accepts nothing
----@return fun(path: string): boolean watched
----@return fun(path: string): boolean is_ignored
+---@return fun(path: string): boolean|nil watched nil where patterns can not decide now
+---@return fun(path: string): boolean|nil is_ignored
+---@return integer|nil tail how many bytes at the end of a path decide, where that is known
 function filter.compile(wanted, ignored, warn)
   local decisions, deciding, warned = {}, false, false
 
@@ -62,7 +77,7 @@ function filter.compile(wanted, ignored, warn)
   local function matches(patterns, path)
     for _, pattern in ipairs(patterns) do
       local ok, found = pcall(find, path, pattern)
-      if not ok then return failed(found) or false end
+      if not ok then return failed(found) end
       if found then return true end
     end
     return false
@@ -92,10 +107,14 @@ function filter.compile(wanted, ignored, warn)
   end
 
   local function watched(path)
-    return not ask(ignored, path) and ask(wanted, path)
+    local out = ask(ignored, path)
+    if out then return false end
+    local is_in = ask(wanted, path)
+    if out ~= nil then return is_in end
   end
 
-  return watched, is_ignored
+  local inward, outward = tail(wanted), tail(ignored)
+  return watched, is_ignored, inward and outward and max(inward, outward)
 end
 
 return filter

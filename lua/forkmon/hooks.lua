@@ -6,21 +6,22 @@
 --
 -- For require the searchers are replaced, each in its slot: a `require` captured earlier is caught too, and who counts
 -- the searchers or inserts one among them finds what they expect.
+-- Only `debug` shows that one has another table for `package`.
 --
 -- A `before` must never raise an error. Arguments that are no paths are passed over; the original raises its own.
 
-local search = require 'forkmon.search'
-
 local getinfo = debug.getinfo
-local find, match = string.find, string.match
+local find, match, sub = string.find, string.match, string.sub
 local getmetatable, ipairs, next, pairs = getmetatable, ipairs, next, pairs
-local rawget, rawset, tostring, type = rawget, rawset, tostring, type
+local rawget, rawset, setmetatable, tostring, type = rawget, rawset, setmetatable, tostring, type
 
 local hooks = {}
 
 ---@class forkmon.Report where the hooks report to; paths are as the program gives them
 ---@field read fun(path: string) a file is about to be read
----@field look_up fun(paths: string[]) the first of these that exists is about to be read
+---@field look_up fun(name: string, templates: string, dot: string?, slashes: string?): integer|nil a module is about to
+--- be looked for, as package.searchpath does, and read; when there is nothing at the first places, where in `templates`
+--- the next one stands
 ---@field write fun(path: string, empties: boolean?, appends: boolean?) a file is about to be written, or made;
 --- `empties`: it is opened to be written from its beginning, and read; `appends`: to be written at its end
 ---@field change fun(path: string, moves: boolean): boolean a file that must be there is about to be written in
@@ -110,7 +111,7 @@ local function befores(report, io, package)
     name = path_of(name)
     if name and type(templates) == 'string' and (dot == nil or type(dot) == 'string')
       and (slashes == nil or type(slashes) == 'string') then
-      report.look_up(search.candidates(name, templates, dot, slashes))
+      return report.look_up(name, templates, dot, slashes)
     end
   end
 
@@ -121,15 +122,23 @@ local function befores(report, io, package)
     package = { searchpath = look_up, loadlib = load_library },
   }
 
+  -- Where a look-up has shown that nothing is at the first places, the searcher need not try to open files there: it
+  -- is told where the others begin. What it finds is the same, and it tells of places only when it finds nothing: then
+  -- it has tried all.
+  local function searcher(key, name_of)
+    return function(name)
+      local templates = package[key]
+      name = name_of(name)
+      local from = name and look_up(name, templates)
+      return from and sub(templates, from)
+    end
+  end
+
+  local function whole(name) return name end
+  local function root(name) return type(name) == 'string' and match(name, '^(.-)%.') end
+
   -- In the order of the searchers: for Lua files, for C libraries, for C libraries that hold several modules.
-  local searchers = {
-    function(name) look_up(name, package.path) end,
-    function(name) look_up(name, package.cpath) end,
-    function(name)
-      local root = type(name) == 'string' and match(name, '^(.-)%.')
-      if root then look_up(root, package.cpath) end
-    end,
-  }
+  local searchers = { searcher('path', whole), searcher('cpath', whole), searcher('cpath', root) }
 
   return functions, searchers, { read = act, lines = consume_lines }
 end
@@ -147,8 +156,9 @@ end
 
 --- Puts the hooks in place.
 ---@param globals table _G, or the like of it
----@param hook fun(original: function, before: function, only: any): function|nil the core's; with `only`, what comes
---- before sees only the calls whose first argument is that
+---@param hook fun(original: function, before: function, only: any, stand_in: table?): function|nil the core's; with
+--- `only`, what comes before sees only the calls whose first argument is that; with `stand_in`, a searcher takes its
+--- path from there, where what comes before returns one, and not from `package`
 ---@param report forkmon.Report
 ---@param clock fun(): number stands in for os.clock, which begins anew in every process
 ---@return fun() remove takes the hooks away wherever nobody has replaced them since
@@ -160,23 +170,24 @@ function hooks.install(globals, hook, report, clock)
     rawset(place, key, ours)
   end
 
-  local function replace(place, key, before, only)
+  local function replace(place, key, before, only, stand_in)
     local original = rawget(place, key)
     if type(original) ~= 'function' then return end
-    put(place, key, hook(original, before, only) or function(...)
+    put(place, key, hook(original, before, only, stand_in) or function(...)
       if only == nil or ... == only then before(...) end
       return original(...)
     end)
   end
 
-  local functions, befores_of_searchers, befores_of_stdin = befores(report, globals.io, globals.package)
+  local package = globals.package
+  local functions, befores_of_searchers, befores_of_stdin = befores(report, globals.io, package)
   for library, names in pairs(functions) do
     local place = library == 'base' and globals or globals[library]
     for name, before in pairs(names) do replace(place, name, before) end
   end
-  local searchers = globals.package.searchers or globals.package.loaders
+  local searchers = package.searchers or package.loaders
   for index, slot in ipairs(file_searchers(searchers)) do
-    replace(searchers, slot, befores_of_searchers[index])
+    replace(searchers, slot, befores_of_searchers[index], nil, setmetatable({}, { __index = package }))
   end
 
   put(globals.os, 'clock', clock)

@@ -13,16 +13,35 @@ local package = package
 
 local loaded = {}
 
---- The files that the loaded modules come from. A name may lead to a file that the module was not loaded from; such
---- a file is watched in vain, which does no harm.
+-- The libraries that a Lua brings along.
+local own_libraries = {
+  _G = true, bit = true, bit32 = true, coroutine = true, debug = true, io = true, jit = true, ['jit.opt'] = true,
+  math = true, os = true, package = true, string = true, table = true, utf8 = true,
+}
+
+-- To look for a module that comes from no file takes the longest: those of the interpreter itself, and ours.
+local function is_looked_for(name)
+  return type(name) == 'string' and not own_libraries[name] and name ~= 'forkmon' and sub(name, 1, 8) ~= 'forkmon.'
+end
+
+--- Adds the places where a search for a module looks to a list, up to the one where it is.
+local function add_places(files, name)
+  for _, templates in ipairs { package.path, package.cpath } do
+    for _, path in ipairs(search.candidates(name, templates)) do
+      files[#files + 1] = path
+      if search.readable(path) then return end
+    end
+  end
+end
+
+--- The files that the loaded modules come from, forkmon's aside, and the places before them: a file that appears there
+--- is loaded by the next run. One that is away just now, as some editors do it, may come back at any place. A name may
+--- lead to places that the module was not loaded from; these are watched in vain, which does no harm.
 ---@return string[]
 function loaded.modules()
   local files = {}
   for name in pairs(package.loaded) do
-    for _, templates in ipairs { package.path, package.cpath } do
-      local file = type(name) == 'string' and search.find(name, templates)
-      if file then files[#files + 1] = file end
-    end
+    if is_looked_for(name) then add_places(files, name) end
   end
   return files
 end

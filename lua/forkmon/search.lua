@@ -9,13 +9,14 @@ local ipairs, open, select = ipairs, io.open, select
 
 local slash, separator, mark = match(package.config, '^(.-)\n(.-)\n(.-)\n')
 
-local search = {}
+local search = { separator = separator, mark = mark }
 
 -- Text as a pattern that matches it, and as a replacement that stands for it.
 local function pattern(text) return (gsub(text, '%p', '%%%0')) end
 local function replacement(text) return (gsub(text, '%%', '%%%%')) end
 
 local hole = pattern(mark)
+local usual_dot, usual_slash = pattern('.'), replacement(slash)
 
 -- A program looks for all its modules along the same few paths.
 local split = {}
@@ -30,16 +31,24 @@ local function list(templates)
   return known
 end
 
+--- The name of a module as it stands in paths.
+---@param name string
+---@param dot string|nil what `slashes` stand for in the name; '.' when nil
+---@param slashes string|nil
+---@return string
+function search.spelled(name, dot, slashes)
+  if dot == '' then return name end
+  return (gsub(name, dot and pattern(dot) or usual_dot, slashes and replacement(slashes) or usual_slash))
+end
+
 --- The files that a search for a module tries, in order.
 ---@param name string
 ---@param templates string such as package.path
----@param dot string|nil what `slashes` stand for in the name; '.' when nil
+---@param dot string|nil
 ---@param slashes string|nil
 ---@return string[] paths as the templates have them, relative or absolute
 function search.candidates(name, templates, dot, slashes)
-  dot = dot or '.'
-  if dot ~= '' then name = gsub(name, pattern(dot), replacement(slashes or slash)) end
-  local filler, paths = replacement(name), {}
+  local filler, paths = replacement(search.spelled(name, dot, slashes)), {}
   for index, template in ipairs(list(templates)) do
     paths[index] = gsub(template, hole, filler)
   end

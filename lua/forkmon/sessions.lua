@@ -53,12 +53,12 @@ end
 ---@return integer|nil pid
 ---@return string|nil message
 function sessions.here(core, usage)
-  local list, here, cwd = sessions.all(core, 'summary'), {}, core.getcwd()
+  local here, cwd, list, silent = {}, core.getcwd(), sessions.all(core, 'summary')
   for _, session in ipairs(list) do
     if session.directory == cwd then here[#here + 1] = session end
   end
   if #here == 1 then return here[1].pid end
-  if #list == 0 then return nil, 'no forkmon is running' end
+  if #list == 0 then return nil, silent[1] and concat(silent, '\n') or 'no forkmon is running' end
   if #here == 0 then
     return nil, with_list(format('no forkmon runs in this folder; `%s` names one of those elsewhere:', usage), list)
   end

@@ -5,16 +5,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <termios.h>
 #include <unistd.h>
@@ -36,6 +42,7 @@ static int answer(lua_State *L, long result) {
 }
 
 int sys_chdir(lua_State *L) { return answer(L, chdir(text(L, 1))); }
+int sys_chroot(lua_State *L) { return answer(L, chroot(text(L, 1))); }
 int sys_umask(lua_State *L) { return answer(L, umask(number(L, 1))); }
 int sys_nice(lua_State *L) { return answer(L, nice(number(L, 1))); }
 int sys_setenv(lua_State *L) { return answer(L, setenv(text(L, 1), text(L, 2), 1)); }
@@ -46,6 +53,12 @@ int sys_dup2(lua_State *L) { return answer(L, dup2(number(L, 1), number(L, 2)));
 int sys_flock(lua_State *L) { return answer(L, flock(number(L, 1), number(L, 2))); }
 int sys_write(lua_State *L) { return answer(L, write(number(L, 1), text(L, 2), strlen(text(L, 2)))); }
 int sys_remove(lua_State *L) { return answer(L, unlink(text(L, 1))); }
+
+/* mount(source, target): the one shows what the other holds, to this process alone from now on. */
+int sys_mount(lua_State *L) {
+  if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return answer(L, -1);
+  return answer(L, mount(text(L, 1), text(L, 2), NULL, MS_BIND, NULL));
+}
 
 /* close(first, last): all of them. */
 int sys_close(lua_State *L) {
@@ -59,6 +72,43 @@ int sys_limit(lua_State *L) {
   getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = number(L, 1);
   return answer(L, setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+/* exhaust(bytes): takes all memory but pieces smaller than that; relent() gives it back. */
+static void **taken;
+
+int sys_exhaust(lua_State *L) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_AS, &limit);
+  limit.rlim_cur = 0; /* what there is may be kept */
+  if (setrlimit(RLIMIT_AS, &limit) < 0) return answer(L, -1);
+  for (long size = 1 << 20; size >= number(L, 1); size /= 2)
+    for (void **piece; (piece = malloc(size)); taken = piece) *piece = taken;
+  return answer(L, 0);
+}
+
+int sys_relent(lua_State *L) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_AS, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  for (void **piece; (piece = taken); free(piece)) taken = *piece;
+  return answer(L, setrlimit(RLIMIT_AS, &limit));
+}
+
+/* refuse_clones(): for want of memory, where the clone is to be a sibling. */
+int sys_refuse_clones(lua_State *L) {
+  const unsigned low = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 4;
+  struct sock_filter filter[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + low),
+    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_PARENT, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog program = { sizeof filter / sizeof *filter, filter };
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return answer(L, -1);
+  return answer(L, prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
 
 /* block(signal, 1 or 0) */

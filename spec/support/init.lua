@@ -79,6 +79,12 @@ function support.count(text, part)
   end
 end
 
+--- Waits until the supervisor of a session sleeps: it is through with whatever woke it before.
+function support.await_idle(program)
+  local supervisor = proc.supervisor(program.pid)
+  clock.wait_until('the supervisor to sleep', function() return proc.state(supervisor) == 'S' end)
+end
+
 --- Waits until nothing that this spec started is left.
 function support.assert_nothing_left(patience)
   clock.wait_until(function()
@@ -146,15 +152,20 @@ local function with_environment(options, additions)
   return options
 end
 
---- Starts the interpreter with these arguments, where `require 'forkmon'` finds the rock.
-function Lua:start(options)
-  table.insert(options, 1, self.interpreter)
+--- The environment in which `require 'forkmon'` finds the rock.
+function Lua:paths()
   local lua_files = self.tree .. '/share/lua/' .. self.version
-  return support.start(with_environment(options, {
+  return {
     PATH = self.tree .. '/bin:' .. os.getenv 'PATH',
     LUA_PATH = lua_files .. '/?.lua;' .. lua_files .. '/?/init.lua;;',
     LUA_CPATH = self.tree .. '/lib/lua/' .. self.version .. '/?.so;;',
-  }))
+  }
+end
+
+--- Starts the interpreter with these arguments, in this environment.
+function Lua:start(options)
+  table.insert(options, 1, self.interpreter)
+  return support.start(with_environment(options, self:paths()))
 end
 
 --- Starts the command `forkmon` of this Lua's rock. No path leads to the rock but the PATH:

@@ -96,7 +96,7 @@ function Transcript:forkmon_says(line)
   local cause, action = line:match "^file '(.-)' changed, (.*)%.%.$"
   if not cause then
     local known = line:match "^watch '" or line:match '^exited with status 1, waiting'
-      or line:match "main.lua' is missing, waiting" or line:match "main.lua' is empty, waiting"
+      or line:match '^ended before it enabled forkmon, waiting'
     return assert(known, 'unexpected: [forkmon] ' .. line)
   end
   cause = self:name(cause)
@@ -108,6 +108,7 @@ function Transcript:forkmon_says(line)
 end
 
 function Transcript:program_says(line)
+  if line == 'begun' then return end
   local number, text = line:match '^out (%d+) ([^;]*);$'
   if not number then
     -- What the interpreter says when the main script is away for a moment.
@@ -169,10 +170,33 @@ local function start(lua, program)
   else
     process = lua:start(how)
   end
-  return setmetatable({
+  local session = setmetatable({
     lua = lua, program = program, project = project, process = process, log = {}, began = clock.now(),
     transcript = oracle.new_transcript(project.root, program.edited),
   }, Session)
+  function program.await_script() session:await_script() end
+  return session
+end
+
+-- The kernel tells when a process started in ticks of 10 ms, and when a file changed in ticks, too.
+local TICKS = 0.03
+
+--- Waits until an edit of the main script is forkmon's to notice. One that comes before that makes
+-- a cold run fail, too, and there is nobody yet to run it again. Other files may be edited at any time.
+function Session:await_script()
+  support.wait_until('the main script to be read', function()
+    if self.program.entry == 'enable' then
+      -- It must have been read. From `enable` on, which flushes the next output, every edit counts; one from
+      -- before is known by its time.
+      self:listen(0)
+      local text = self.process.stdout.text
+      local _, read = text:find('begun\n', 1, true)
+      return read and (#text > read or clock.now() - self.began > TICKS)
+    end
+    -- The command must have found it, and become the interpreter.
+    local environment = support.proc.environ(self.process.pid)
+    return environment and environment.FORKMON_COMMAND
+  end)
 end
 
 function Session:note(text)

@@ -59,6 +59,7 @@ Program.__index = Program
 local statements = {
   say = 8, require = 10, optional = 4, together = 2, part = 3, chunk = 3, lines = 5, open = 4,
   hold = 2, more = 3, conf = 2, checkpoint = 2, own = 2, log = 2, command = 1, heap = 4, spin = 3,
+  again = 4,
 }
 
 --- A random statement for the file with this number, as Lua source.
@@ -101,6 +102,9 @@ function Program:statement(number, name)
   if kind == 'own' then
     return call(name, random:one_of { "'straight'", "'detour'", "'twice'", "'gone'" })
   end
+  if kind == 'again' then
+    return self.repeats and call(random:one_of { 'rewrite', 'append', 'update', 'replace', 'remove' })
+  end
   return call(name) -- say, log, command
 end
 
@@ -139,18 +143,23 @@ function texts.data(file)
   return (('%s %s\n'):format(file.name, file.version)):rep(file.length)
 end
 
+--- A script that enables forkmon itself first says that it has been read. (Under the command, output
+-- would have an effect on where checkpoints are.)
 function texts.main(file, program)
-  local enable = program.entry == 'enable' and
-    ("require('forkmon').enable { %s }\n"):format(option_text(program.options)) or ''
+  local begin, enable = '', ''
+  if program.entry == 'enable' then
+    begin = "io.write 'begun\\n' io.stdout:flush()\n"
+    enable = ("require('forkmon').enable { %s }\n"):format(option_text(program.options))
+  end
   return ([[
-o = dofile 'runtime.lua' -- for all files
+%so = dofile 'runtime.lua' -- for all files
 o.say 'main %s'
 %so.run(function()
 o.begin('main', '%s')
 %s
 o.lines 'sentinel.txt'
 end, %s)
-]]):format(file.version, enable, file.version, file.body, program.stays)
+]]):format(begin, file.version, enable, file.version, file.body, program.stays)
 end
 
 function Program:text(file)
@@ -180,7 +189,8 @@ local function names_of(files)
   return names
 end
 
---- A random program, not written yet.
+--- A random program, not written yet. Its field `await_script` is to be set before it is edited:
+-- a function that returns once the main script may be.
 -- @param options added to its random ones
 function Program.new(seed, options)
   local random = new_random(seed)
@@ -191,6 +201,7 @@ function Program.new(seed, options)
     stays = random:chance(50),
     entry = random:one_of { 'enable', 'command' },
     aged = random:chance(50),
+    repeats = random:chance(40), -- it changes files of its own more than once
   }, Program)
   self.options = {
     filter = '%.lua$;%.txt$;%.own$;%.out$',
@@ -264,14 +275,9 @@ local styles = {
   write = 6, write_in_two_steps = 3, replace = 6, write_after_backup = 3, recreate = 2, link = 1,
 }
 
---- Ways in which there is a whole file at any moment. The main script of a program that enables
--- forkmon itself is saved so: an interpreter that is started anew at the moment when its script
--- is empty comes to its end before there is a forkmon.
-local whole = { replace = 3, link = 1 }
-
 function Program:save(file)
-  local choice = file == self.main and self.entry == 'enable' and whole or styles
-  local style = file.exists and self.random:weighted(choice) or 'write'
+  if file == self.main then self.await_script() end
+  local style = file.exists and self.random:weighted(styles) or 'write'
   local path, text = file.path, self:text(file)
   file.exists = true
   if style == 'recreate' then
@@ -442,7 +448,7 @@ end
 
 --- Whether all checkpoints are kept.
 function Program:keeps_checkpoints()
-  return self.options.max_checkpoints == UNLIMITED
+  return self.options.max_checkpoints == UNLIMITED and not self.repeats
 end
 
 function Program:describe_options()

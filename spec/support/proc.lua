@@ -99,6 +99,12 @@ function proc.children(pid)
   return found
 end
 
+--- The supervisor of a session: the guard, which is what was started, has no other child unless
+-- the program had one before it enabled forkmon.
+function proc.supervisor(session)
+  return proc.children(session)[1]
+end
+
 --- A process and all that descend from it, parents first.
 function proc.tree(pid)
   local found = { pid }

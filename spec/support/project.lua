@@ -78,6 +78,10 @@ function Project:remove(name)
   assert(os.remove(self:path(name)))
 end
 
+function Project:remove_folder(name)
+  run('rm', '-rf', self:path(name))
+end
+
 function Project:rename(from, to)
   assert(os.rename(self:path(from), self:path(to)))
 end

@@ -9,12 +9,17 @@ use crate::watch::Stamp;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::Ordering;
 
-impl Supervisor<'_> {
+impl Supervisor {
     pub(super) fn serve(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         let mut act = None;
         server.serve(|request| match request {
-            Request::Status { files } => Reply::Status(self.status(files)),
+            Request::Status { files } => {
+                // Who asks may know of what the program has said since the last look.
+                let opened = self.take_records();
+                self.compare_opened(opened);
+                Reply::Status(self.status(files))
+            }
             Request::Resume(what) => match self.find(&what) {
                 Ok(target) => {
                     act = Some(Ok(target));
@@ -74,7 +79,8 @@ impl Supervisor<'_> {
 
     pub(super) fn status(&self, files: bool) -> Status {
         let mut status = Status {
-            pid: std::process::id() as i32,
+            pid: self.guard.as_raw(),
+            supervisor: std::process::id() as i32,
             version: crate::control::version().into(),
             directory: std::env::current_dir().unwrap_or_default().into_os_string().into_vec(),
             command: self.command.words(),
@@ -118,7 +124,7 @@ impl Supervisor<'_> {
                         (true, true) => checkpoint.missing.push(name()),
                     }
                 }
-                None if files => status.restart_files.push(name()),
+                None if files && !is_missing => status.restart_files.push(name()),
                 None => {}
             }
         }

@@ -2,22 +2,34 @@
 
 use super::files::restamp;
 use super::machine::Event;
-use super::{SPARE, Supervisor, milliseconds, processes};
-use crate::sys::process::Fate;
+use super::{SPARE, Supervisor, milliseconds};
+use crate::guard::ORPHANED;
+use crate::sys::process::{Fate, has_child, is_child};
+use crate::sys::procfs;
 use crate::sys::signals::{self, Received};
 use crate::timeline::Target;
 use crate::watch::{PathId, Touch};
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid, getppid};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-impl Supervisor<'_> {
+/// How long after a signal its double may come.
+const ECHO: Duration = Duration::from_millis(500);
+
+impl Supervisor {
     pub(super) fn signalled(&mut self, signal: Received) {
-        match Signal::try_from(signal.number) {
+        let sent = Signal::try_from(signal.number);
+        if sent == Ok(ORPHANED) && getppid() != self.guard {
+            // Somebody who kills the guard wants no delay.
+            self.feed(Event::Terminate(libc::SIGKILL));
+            return self.feed(Event::Terminate(libc::SIGKILL));
+        }
+        if self.is_echo(signal) {
+            return;
+        }
+        match sent {
             Ok(Signal::SIGINT) => {
                 self.feed(Event::Interrupt { from_terminal: signal.from_kernel });
             }
@@ -28,14 +40,28 @@ impl Supervisor<'_> {
                 self.feed(Event::Suspend(signal.number));
             }
             Ok(Signal::SIGCONT) => self.continue_program(),
-            // The pid that the shell knows is ours, so what is sent there is
+            // What is sent to the pid that the shell knows, the guard passes on: it is
             // meant for the program.
             Ok(Signal::SIGUSR1 | Signal::SIGUSR2 | Signal::SIGALRM) if !signal.from_kernel => {
-                if let Some(program) = self.program {
-                    send(program, signal.number);
-                }
+                self.signal_program(signal.number);
             }
             _ => {}
+        }
+    }
+
+    /// What is sent to the whole process group comes twice: directly and by way of
+    /// the guard.
+    fn is_echo(&mut self, signal: Received) -> bool {
+        if signal.from_kernel {
+            return false;
+        }
+        let (now, by_guard) = (self.now(), signal.sender == self.guard);
+        match self.heard.remove(&signal.number) {
+            Some((other, at)) if other != by_guard && now < at + ECHO => true,
+            _ => {
+                self.heard.insert(signal.number, (by_guard, now));
+                false
+            }
         }
     }
 
@@ -56,7 +82,7 @@ impl Supervisor<'_> {
     /// cold run would read: a change to that must not go unnoticed. Only once,
     /// however, does a change that came before count, as it may be the program's
     /// own, and it may have killed itself.
-    fn revive(&mut self) {
+    pub(super) fn revive(&mut self) {
         for (path, mut known) in std::mem::take(&mut self.unread) {
             let is_first = self.revived.insert(path);
             if !is_first {
@@ -88,10 +114,13 @@ impl Supervisor<'_> {
             self.run_took = Some(self.run_began.elapsed());
             self.end_unannounced();
             self.end_keeper();
-            if status >= 128 && !self.machine.is_stopping() {
+            // What ends before `enable()` may do so for any of what the last run read.
+            if (self.starting || status >= 128) && !self.machine.is_stopping() {
                 self.revive();
             }
-            self.unread.clear();
+            if !self.starting {
+                self.unread.clear();
+            }
             // It has closed its files, and will cause no more events.
             self.touched = self.watcher.read();
             self.judge_touched();
@@ -145,14 +174,30 @@ impl Supervisor<'_> {
     }
 
     pub(super) fn continue_program(&self) {
-        if let Some(program) = self.program.filter(|program| processes::is_stopped(*program)) {
-            send(program, libc::SIGCONT);
+        if self.program.is_some_and(procfs::is_stopped) {
+            self.signal_program(libc::SIGCONT);
+        }
+    }
+
+    /// Sends the program a signal, if it is still there: it may have been reaped in
+    /// this very turn.
+    pub(super) fn signal_program(&self, signal: i32) {
+        if let Some(program) = self.program.filter(|program| is_child(*program)) {
+            send(program, signal);
         }
     }
 
     /// Processes of the session that are neither the program nor checkpoints.
     pub(super) fn others(&self) -> Vec<i32> {
-        processes::descendants(&self.known())
+        self.descendants(self.known())
+    }
+
+    /// Everything that belongs to the session, apart from `except` and what descends
+    /// from those: what was started before there was a supervisor is the guard's.
+    pub(super) fn descendants(&self, mut except: HashSet<i32>) -> Vec<i32> {
+        let own = getpid();
+        except.insert(own.as_raw());
+        procfs::descendants(&[own, self.guard], &except)
     }
 
     pub(super) fn known(&self) -> HashSet<i32> {
@@ -169,23 +214,21 @@ impl Supervisor<'_> {
     pub(super) fn leftovers(&self) -> Vec<i32> {
         let since = self.clearing.flatten();
         let mut spared = self.known();
-        spared.extend(
-            processes::descendants(&spared)
-                .into_iter()
-                .filter(|pid| processes::started(*pid).is_none_or(|at| Some(at) <= since)),
-        );
-        let mut leftovers = processes::descendants(&spared);
-        leftovers.retain(|pid| processes::is_alive(*pid));
+        let all = self.descendants(spared.clone());
+        if all.is_empty() {
+            return all;
+        }
+        let is_older = |pid: &i32| procfs::started(*pid).is_none_or(|at| Some(at) <= since);
+        spared.extend(all.into_iter().filter(is_older));
+        let mut leftovers = self.descendants(spared);
+        leftovers.retain(|pid| procfs::is_alive(*pid));
         leftovers
     }
 
     pub(super) fn check_cleared(&mut self) {
-        // The next image of this process must not find children it does not know.
-        let restarts = self.target().0 == Target::Start;
-        let gone = self.dying.is_empty() && (self.releasing.is_empty() || !restarts);
         let leftovers = self.leftovers();
         self.ask_to_end(&leftovers);
-        if gone && leftovers.is_empty() {
+        if self.dying.is_empty() && leftovers.is_empty() {
             self.feed(Event::Cleared);
         }
     }
@@ -193,10 +236,11 @@ impl Supervisor<'_> {
     pub(super) fn check_all_gone(&mut self) {
         // The end may have begun before the program's last records were read.
         self.end_checkpoints_after(Target::Start);
-        self.ask_to_end(&self.others());
-        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        let mut others = self.others();
+        self.ask_to_end(&others);
+        others.retain(|pid| procfs::is_alive(*pid));
         // A child that has ended but is not reaped yet is so in the next turn.
-        if waitid(Id::All, flags) == Err(Errno::ECHILD) {
+        if !has_child() && others.is_empty() {
             self.feed(Event::AllGone);
         }
     }

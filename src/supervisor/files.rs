@@ -4,8 +4,9 @@
 //! not what the program saw. Two things are waited for: an editor in the middle
 //! of saving, and events that the program has announced as its own.
 
+use super::Supervisor;
 use super::machine::{Event, Time};
-use super::{Supervisor, processes};
+use crate::sys::procfs;
 use crate::timeline::Dependency;
 use crate::watch::{PathId, Stamp, Touch, content_digest};
 use std::time::{Duration, Instant};
@@ -22,6 +23,10 @@ const POLL: Duration = Duration::from_millis(500);
 pub(super) const OWN_FIRST: Duration = Duration::from_millis(100);
 const OWN_AGAIN: Duration = Duration::from_millis(200);
 
+/// More processor time than passes between the announcement and the deed. On a busy
+/// machine the program may have to wait for it longer than we do.
+const OWN_TAKES: Duration = Duration::from_millis(10);
+
 /// What the program announced that it would do to a file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Own {
@@ -29,9 +34,11 @@ pub(super) struct Own {
     pub(super) events: u32,
     /// When to look whether it is through with that.
     pub(super) check: Time,
+    /// The processor time that the program had used when it announced it.
+    pub(super) used: Duration,
 }
 
-impl Supervisor<'_> {
+impl Supervisor {
     pub(super) fn judge_touched(&mut self) {
         for (path, touch) in std::mem::take(&mut self.touched) {
             self.judge(path, touch);
@@ -64,9 +71,11 @@ impl Supervisor<'_> {
         let same_content = |known: &Dependency| {
             known.content.is_none_or(|content| content_digest(name) == Some(content))
         };
+        // A command that is on its way to `enable()` may make files that it reads.
+        let by_content = self.settings.content || self.starting && self.program.is_some();
         let changed = if stamp == known.stamp {
             !same_content(known)
-        } else if self.settings.content && known.content.is_some() && same_content(known) {
+        } else if by_content && known.content.is_some() && same_content(known) {
             known.stamp = stamp;
             false
         } else {
@@ -107,7 +116,9 @@ impl Supervisor<'_> {
             };
             let stamp = restamp(known.stamp, name);
             let files = [known.stamp.identity(), stamp.identity()].into_iter().flatten();
-            if writes(self.program, &files.collect::<Vec<_>>()) {
+            let files = files.collect::<Vec<_>>();
+            let used = self.own.get(&path).map_or(Duration::ZERO, |own| own.used);
+            if writes(self.program, &files) || is_held_up(self.program, used + OWN_TAKES) {
                 if let Some(own) = self.own.get_mut(&path) {
                     own.check = now + OWN_AGAIN;
                 }
@@ -173,7 +184,17 @@ impl Supervisor<'_> {
 
 /// Whether the program has one of these files open for writing.
 pub(super) fn writes(program: Option<i32>, files: &[(u64, u64)]) -> bool {
-    program.is_some_and(|program| processes::writes(program, files))
+    program.is_some_and(|program| procfs::writes(program, files))
+}
+
+/// Whether the program would go on if it could, and has not used so much processor
+/// time yet.
+fn is_held_up(program: Option<i32>, used: Duration) -> bool {
+    program.is_some_and(|program| match procfs::state(program) {
+        Some(b'T') => true,
+        Some(b'R' | b'D') => procfs::processor_time(program) < used,
+        _ => false,
+    })
 }
 
 /// What the program has made of a file is what is known of it from now on.

@@ -1,4 +1,4 @@
-//! The supervisor: the process the shell started, which never returns to Lua.
+//! The supervisor: the parent of the program, which never returns to Lua.
 //!
 //! Theory of operation. One loop: wait for a signal, a file event or a deadline;
 //! gather everything that has happened; turn it into events for the [`machine`];
@@ -13,19 +13,19 @@ pub mod events;
 mod files;
 pub mod machine;
 mod parked;
-pub mod processes;
 mod records;
 pub mod restart;
 mod resume;
 
 use crate::board::Board;
 use crate::control::Server;
+use crate::guard::listened;
 use crate::json::Object;
-use crate::program::DOORBELL;
 use crate::report;
 use crate::settings::Settings;
 use crate::sys::descriptors;
 use crate::sys::process::next_fate;
+use crate::sys::procfs;
 use crate::sys::shared::Shared;
 use crate::sys::signals::{self, Mask};
 use crate::terminal::Modes;
@@ -36,13 +36,14 @@ use events::{Events, Sink};
 use files::Own;
 use machine::{Action, Delays, Event, Machine, Time};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use restart::Command;
 use resume::Woken;
+use rustc_hash::FxHashMap;
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long records may lie on the board while more are likely to come: ringing
@@ -56,23 +57,24 @@ const SPARE: Duration = Duration::from_millis(30);
 /// How often leftovers are looked for that are not our children yet.
 const LEFTOVERS: Duration = Duration::from_millis(5);
 
-/// The signals the supervisor takes in; all others stay blocked. Those that were
-/// ignored when the session began are left out, as `nohup` would have it.
-const SIGNALS: [Signal; 13] = [
-    Signal::SIGCHLD,
-    Signal::SIGINT,
-    Signal::SIGTERM,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGTSTP,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-    Signal::SIGCONT,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGALRM,
-    DOORBELL,
-];
+/// What became of the process in which forkmon was enabled; this one is the
+/// supervisor.
+pub struct Split {
+    /// That process.
+    pub guard: Pid,
+    /// The program's process.
+    pub program: Pid,
+    /// Where they meet.
+    pub board: Shared<Board>,
+    /// By which others can map it, if they can.
+    pub memory: Option<OwnedFd>,
+    /// The signal mask that was in force before.
+    pub mask: Mask,
+    /// SIGCHLD was ignored.
+    pub ignores_children: bool,
+    /// Where standard input was, if it is a file.
+    pub input: Option<i64>,
+}
 
 /// How a session came about.
 #[derive(Clone, Debug)]
@@ -83,33 +85,30 @@ pub struct Origin {
     pub events: Option<Sink>,
 }
 
-/// Says what is wrong with a Lua file, if it cannot be loaded.
-pub type Check<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
-
 /// Supervises `program` until the session ends; then this process does, too.
 ///
-/// Every signal is blocked when it is called; `mask` is what was in force before.
-pub fn run(
-    board: Shared<Board>,
-    program: Pid,
-    settings: Settings,
-    origin: &Origin,
-    check: Check,
-    mask: Mask,
-) {
+/// Every signal is blocked when it is called.
+pub fn run(split: Split, settings: Settings, origin: Origin) {
     // A defect must not unwind into the interpreter's frames below us. When we
     // end, everything else of the session does.
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        match Supervisor::new(board, program, settings, origin, check, mask) {
+        match Supervisor::new(split, settings, origin) {
             Ok(mut supervisor) => supervisor.run(),
             Err(error) => report::warn(&format!("the supervisor cannot start: {error}")),
         }
     }));
 }
 
-struct Supervisor<'a> {
-    check: Check<'a>,
+struct Supervisor {
+    /// The process that the shell started, our parent.
+    guard: Pid,
+    /// Who sent a signal last and when, by its number; the guard, or somebody else.
+    heard: HashMap<i32, (bool, Time)>,
     board: Shared<Board>,
+    /// By which a command that is run anew finds the board.
+    memory: Option<OwnedFd>,
+    /// It is to find SIGCHLD ignored.
+    ignores_children: bool,
     settings: Settings,
     machine: Machine,
     timeline: Timeline,
@@ -133,14 +132,16 @@ struct Supervisor<'a> {
     spare_due: Option<(Time, i32)>,
     /// Paths for the next letter, from a resume that failed.
     unsent: Vec<Vec<u8>>,
-    /// Paths that have kept the command from being run anew.
-    unready: Vec<Vec<u8>>,
+    /// The command was run anew, and has not come to `enable()`.
+    starting: bool,
+    /// What it read before `enable()` the last time, as that was when it was run.
+    before: HashMap<Vec<u8>, Dependency>,
     /// Who has been asked to end since the last run, or the session, began to.
     asked: HashSet<i32>,
     /// Where leftovers of the last run are counted from, while they are cleared away.
-    clearing: Option<Option<processes::Started>>,
+    clearing: Option<Option<procfs::Started>>,
     /// File events that have been read and not been judged.
-    touched: HashMap<PathId, Touch>,
+    touched: FxHashMap<PathId, Touch>,
     /// Paths that changed and have not been acted on.
     changed: HashSet<PathId>,
     /// Paths that look as if somebody were in the middle of saving them.
@@ -165,6 +166,7 @@ struct Supervisor<'a> {
     first_change: Option<Instant>,
     /// A resume point that was asked for by name.
     wanted: Option<Target>,
+    sink: Option<Sink>,
     events: Option<Events>,
     server: Option<Server>,
     /// Records have come just now.
@@ -172,43 +174,35 @@ struct Supervisor<'a> {
     told: HashSet<std::mem::Discriminant<Degraded>>,
 }
 
-impl<'a> Supervisor<'a> {
-    fn new(
-        board: Shared<Board>,
-        program: Pid,
-        settings: Settings,
-        origin: &Origin,
-        check: Check<'a>,
-        mask: Mask,
-    ) -> nix::Result<Supervisor<'a>> {
-        let command = Command::of_this_process(origin.inherited, origin.events.as_ref());
-        let events = origin.events.as_ref().and_then(|sink| match Events::open(sink) {
-            Ok(events) => Some(events),
-            Err(error) => {
-                report::warn(&format!("events cannot be written: {error}"));
-                None
-            }
-        });
-        let sink = events.as_ref().map(|events| events.descriptor().as_raw_fd());
+impl Supervisor {
+    fn new(split: Split, settings: Settings, origin: Origin) -> nix::Result<Supervisor> {
+        let Split { guard, program, board, memory, mask, ignores_children, input } = split;
+        let sink = origin.events.as_ref();
+        let command = Command::of_this_process(guard, origin.inherited, sink, input);
+        let events = origin.events.as_ref().and_then(open_events);
+        let own = [
+            memory.as_ref().map(AsRawFd::as_raw_fd),
+            events.as_ref().map(|events| events.descriptor().as_raw_fd()),
+        ];
         // The program's open files are the program's: a pipe must close when it
         // closes it.
         for number in crate::descriptors::Descriptors::survey().numbers() {
-            if number > 2 && !command.given().contains(&number) && Some(number) != sink {
+            if number > 2 && !command.given().contains(&number) && !own.contains(&Some(number)) {
                 descriptors::close(number);
             }
         }
-        let mut set = SigSet::empty();
-        for signal in SIGNALS {
-            if signal == Signal::SIGCHLD || signal == DOORBELL || !signals::is_ignored(signal) {
-                set.add(signal);
-            }
-        }
         Ok(Supervisor {
-            check,
-            signals: SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+            signals: SignalFd::with_flags(
+                &listened(),
+                SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+            )?,
+            guard,
+            heard: HashMap::new(),
             watcher: Watcher::new(settings.poll > 0),
             machine: Machine::new(delays(&settings)),
             board,
+            memory,
+            ignores_children,
             settings,
             timeline: Timeline::default(),
             command,
@@ -221,10 +215,11 @@ impl<'a> Supervisor<'a> {
             waking: None,
             spare_due: None,
             unsent: Vec::new(),
-            unready: Vec::new(),
+            starting: false,
+            before: HashMap::new(),
             clearing: None,
             asked: HashSet::new(),
-            touched: HashMap::new(),
+            touched: FxHashMap::default(),
             changed: HashSet::new(),
             held: HashMap::new(),
             rechecks: Vec::new(),
@@ -238,9 +233,13 @@ impl<'a> Supervisor<'a> {
             run_took: None,
             first_change: None,
             wanted: None,
+            sink: origin.events,
             events,
-            // Without one, forkmon cannot be asked, and does everything else.
-            server: Server::listen().ok(),
+            server: Server::listen(guard)
+                .inspect_err(|error| {
+                    report::warn(&format!("`forkmon status` will not see this session: {error}"))
+                })
+                .ok(),
             busy: false,
             told: HashSet::new(),
         })
@@ -251,10 +250,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn run(&mut self) {
-        let program = self.program.unwrap_or(0);
-        self.emit("start", |event| {
-            event.plain("pid", std::process::id()).plain("program", program)
-        });
+        self.tell_start();
         loop {
             self.wait();
             self.turn();
@@ -289,6 +285,10 @@ impl<'a> Supervisor<'a> {
         }
         self.feed(Event::Tick);
         self.tell_degraded();
+        if let Some(events) = &mut self.events {
+            let flushed = events.flush();
+            self.events_written(flushed);
+        }
     }
 
     fn feed(&mut self, event: Event) {
@@ -336,16 +336,12 @@ impl<'a> Supervisor<'a> {
         match action {
             Action::Stop => {
                 self.end_checkpoints_after(self.target().0);
-                if let Some(program) = self.program {
-                    send(program, self.settings.stop_signal);
-                    // A stopped process gets to see it only when it goes on.
-                    send(program, libc::SIGCONT);
-                }
+                self.signal_program(self.settings.stop_signal);
+                // A stopped process gets to see it only when it goes on.
+                self.signal_program(libc::SIGCONT);
             }
             Action::Kill => {
-                if let Some(program) = self.program {
-                    send(program, libc::SIGKILL);
-                }
+                self.signal_program(libc::SIGKILL);
             }
             Action::Clear => self.clear(),
             Action::KillLeftovers => {
@@ -354,6 +350,9 @@ impl<'a> Supervisor<'a> {
                 }
             }
             Action::Wake => self.wake(),
+            Action::Report(0) if self.starting => {
+                report::info(&[b"ended before it enabled forkmon, waiting for changes.."]);
+            }
             Action::Report(0) => {}
             Action::Report(status) => {
                 let status = status.to_string();
@@ -371,7 +370,7 @@ impl<'a> Supervisor<'a> {
             }
             Action::End(signal) => self.end(signal),
             Action::KillAll => {
-                for pid in processes::descendants(&HashSet::new()) {
+                for pid in self.descendants(HashSet::new()) {
                     send(pid, libc::SIGKILL);
                 }
             }
@@ -379,11 +378,21 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    fn tell_start(&mut self) {
+        let (guard, program) = (self.guard, self.program.unwrap_or(0));
+        self.emit("start", |event| event.plain("pid", guard).plain("program", program));
+    }
+
     /// Writes an event, if somebody asked for them.
     fn emit(&mut self, name: &str, fields: impl FnOnce(Object) -> Object) {
-        if let Some(events) = &mut self.events
-            && let Err(error) = events.write(name, fields)
-        {
+        if let Some(events) = &mut self.events {
+            let written = events.write(name, fields);
+            self.events_written(written);
+        }
+    }
+
+    fn events_written(&mut self, result: nix::Result<()>) {
+        if let Err(error) = result {
             self.events = None;
             report::warn(&format!("events are no longer written: {}", error.desc()));
         }
@@ -395,11 +404,6 @@ impl<'a> Supervisor<'a> {
     }
 
     fn tell_degraded(&mut self) {
-        if let Some(events) = &mut self.events
-            && events.flush().is_err()
-        {
-            self.events = None;
-        }
         for reason in self.watcher.take_degraded() {
             if !self.told.insert(std::mem::discriminant(&reason)) {
                 continue;
@@ -429,6 +433,16 @@ impl<'a> Supervisor<'a> {
                     error.desc()
                 ),
             });
+        }
+    }
+}
+
+fn open_events(sink: &Sink) -> Option<Events> {
+    match Events::open(sink) {
+        Ok(events) => Some(events),
+        Err(error) => {
+            report::warn(&format!("events cannot be written: {error}"));
+            None
         }
     }
 }

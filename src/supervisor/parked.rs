@@ -5,12 +5,11 @@ use super::resume::Woken;
 use super::{SPARE, Supervisor};
 use crate::checkpoint::{ORDER_RESUME, ORDER_SPARE, WAKE, summons};
 use crate::sys::process::{is_child, yield_to_all};
-use crate::sys::signals;
 use crate::timeline::Target;
 use nix::unistd::Pid;
 use std::sync::atomic::Ordering;
 
-impl Supervisor<'_> {
+impl Supervisor {
     /// A program killed between making a checkpoint and saying so leaves one
     /// that nobody would ever wake.
     pub(super) fn end_unannounced(&mut self) {
@@ -80,9 +79,13 @@ impl Supervisor<'_> {
             // It has not read its order, which was to make a spare, and never will.
             self.board.spare_of.store(0, Ordering::SeqCst);
         }
+        if !is_child(pid) {
+            return false;
+        }
         // In case somebody has stopped the whole process group.
         send(pid, libc::SIGCONT);
-        signals::send(Pid::from_raw(pid), WAKE as i32).is_ok()
+        send(pid, WAKE as i32);
+        true
     }
 
     /// Has the program's memory given back, now that its files are closed. Nobody

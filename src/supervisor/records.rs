@@ -1,16 +1,18 @@
 //! What the program says: records from the board, taken in order.
 
+use super::events::Sink;
 use super::files::{OWN_FIRST, restamp};
 use super::{Supervisor, delays, milliseconds};
-use crate::messages::Record;
+use crate::messages::{Index, Record, Seen};
 use crate::report;
 use crate::settings::Settings;
+use crate::sys::procfs;
 use crate::timeline::{Checkpoint, Dependency, Target};
 use crate::watch::{PathId, Stamp, TICK, Touch};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-impl Supervisor<'_> {
+impl Supervisor {
     /// Takes what the program has said; returns what it has opened.
     pub(super) fn take_records(&mut self) -> Vec<PathId> {
         let mut opened = Vec::new();
@@ -52,7 +54,7 @@ impl Supervisor<'_> {
                 self.touched = self.watcher.read();
                 self.judge_touched();
             }
-            self.board.pop();
+            self.board.skip(bytes.len());
             match record {
                 Some(Record::Running { pid, settings }) => {
                     // A checkpoint that could not clone itself went on instead.
@@ -62,6 +64,10 @@ impl Supervisor<'_> {
                     if self.machine.is_waking() {
                         self.resumed();
                     }
+                }
+                Some(Record::Started { settings, events }) => {
+                    opened.clear();
+                    self.started(settings, events.map(|sink| Sink::parse(&sink)));
                 }
                 Some(Record::Checkpoint { index, pid, name, at, worth, bare, pages }) => {
                     let announced = &self.board.newest_clone;
@@ -91,28 +97,16 @@ impl Supervisor<'_> {
                         self.end_checkpoint(pid);
                     }
                 }
-                Some(Record::Dependency { checkpoint, path, stamp, content }) => {
-                    if self.watcher.find(&path).is_none() {
-                        let present = stamp != Stamp::Absent;
-                        self.emit("watch", |event| {
-                            event.string("path", &path).plain("present", present)
-                        });
-                    }
-                    let id = self.watcher.add(&path);
-                    self.unread.remove(&id);
-                    self.revived.remove(&id);
-                    self.own.remove(&id);
-                    if content.is_some() {
-                        self.rechecks.push((self.now() + TICK, id));
-                    }
-                    self.timeline.depend(id, Dependency { checkpoint, stamp, content });
-                    opened.push(id);
+                Some(Record::Dependencies { checkpoint, seen }) => {
+                    opened
+                        .extend(seen.into_iter().filter_map(|seen| self.depend(checkpoint, seen)));
                 }
                 Some(Record::Wrote { path }) => {
-                    let id = self.watcher.add(&path);
+                    let (id, _) = self.watcher.add(&path);
                     let own = self.own.entry(id).or_default();
                     own.events += 1;
                     own.check = self.began.elapsed() + OWN_FIRST;
+                    own.used = self.program.map(procfs::processor_time).unwrap_or_default();
                 }
                 Some(Record::Configured(settings)) => self.configure(settings),
                 Some(Record::Outdated { after }) => {
@@ -124,6 +118,37 @@ impl Supervisor<'_> {
                 None => self.warn("an unreadable record came from the program"),
             }
         }
+    }
+
+    /// The program depends on a path from now on. Returns it when it has to be
+    /// looked at, as it may have changed before it was watched.
+    fn depend(&mut self, checkpoint: Option<Index>, seen: Seen) -> Option<PathId> {
+        let Seen { path, stamp, content } = seen;
+        if self.events.is_some() && self.watcher.find(&path).is_none() {
+            let present = stamp != Stamp::Absent;
+            self.emit("watch", |event| event.string("path", &path).plain("present", present));
+        }
+        let (id, found) = self.watcher.add(&path);
+        self.unread.remove(&id);
+        self.revived.remove(&id);
+        if self.timeline.dependency(id).is_none() {
+            self.own.remove(&id);
+        }
+        let told = Dependency { checkpoint, stamp, content };
+        let dependency = match checkpoint {
+            None => self.read_before(&path).unwrap_or(told),
+            Some(_) => told,
+        };
+        if dependency.content.is_some() {
+            self.rechecks.push((self.now() + TICK, id));
+        }
+        let is_there = dependency.stamp != Stamp::Absent;
+        let known = self.timeline.depend(id, dependency).stamp;
+        // The run has seen it both ways: what it is now says nothing about that.
+        if is_there != (known != Stamp::Absent) && !self.own.contains_key(&id) {
+            self.change(id);
+        }
+        (found != Some(known)).then_some(id)
     }
 
     pub(super) fn configure(&mut self, settings: Settings) {

@@ -1,63 +1,80 @@
-//! Starting the command anew, in this process.
+//! Starting the command anew.
 //!
 //! What was loaded before `enable()` is in no checkpoint's past, so a change to
-//! it means a fresh start: the supervisor, which is the process that the shell
-//! started, replaces itself by the command it was.
+//! it means a fresh start: the supervisor runs the session's command in a new
+//! process. When that comes to `enable()`, it need not split: it has a supervisor,
+//! maps its board and becomes the program. Until then it is a program like any
+//! other, and if it ends before, as a script that is half written may, nothing is
+//! lost.
 
 use super::events::Sink;
+use crate::board::Board;
+use crate::control::version;
 use crate::descriptors::Descriptors;
-use crate::program::AsRead;
-use crate::program::DOORBELL;
-use crate::sys::descriptors::set_close_on_exec;
-use crate::sys::signals::{Mask, discard};
-use crate::watch::{Stamp, content_digest, digest};
+use crate::guard::hand_on;
+use crate::report;
+use crate::sys::clone::fork;
+use crate::sys::descriptors::{facts, seek, set_close_on_exec};
+use crate::sys::process::{die_with_parent, exit_now};
+use crate::sys::procfs::start_ticks;
+use crate::sys::shared::Shared;
+use crate::sys::signals::{Mask, set_disposition};
 use nix::errno::Errno;
-use std::collections::HashMap;
+use nix::sys::signal::{SigHandler, Signal};
+use nix::unistd::{ForkResult, Pid, getpid, getppid};
 use std::ffi::CString;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::time::SystemTime;
 
-/// Tells the restarted process what it cannot find out: when it was restarted, as
-/// the kernel's start time of a process does not change when it replaces its
-/// image, and what the files were like that it is going to read.
-const RESTARTED: &str = "FORKMON_RESTARTED";
+/// Tells the command which session it is run for: its own process and the
+/// supervisor's, by which it is known that nobody else has inherited the variable,
+/// where the board is, and whose board it is. The program must not see it.
+pub const SESSION: &str = "FORKMON_SESSION";
 
-/// How many files it is told of: the kernel limits the length of a variable.
-const MOST_FILES: usize = 2000;
+/// The status, as shells have it, of a command that could not be run.
+pub const CANNOT_RUN: i32 = 127;
 
-/// How this process was started.
+/// How the session was started.
 pub struct Command {
+    /// The process that was.
+    session: Pid,
     executable: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
     /// Descriptors that came from outside and are given on.
     given: Vec<RawFd>,
+    /// Where standard input, if it is a file, was when forkmon was enabled.
+    input: Option<i64>,
 }
 
 impl Command {
-    /// Reads the command of this process. `inherited`: every open descriptor
-    /// came from outside; otherwise only the standard three and those that a
-    /// service manager announced are taken to have.
-    pub fn of_this_process(inherited: bool, events: Option<&Sink>) -> Command {
-        let environment = strings("/proc/self/environ");
+    /// Reads the command of this process, which it has from `session`. `inherited`:
+    /// every open descriptor came from outside; otherwise only the standard three
+    /// and those that a service manager announced are taken to have.
+    /// `input` is where standard input was at first.
+    pub fn of_this_process(
+        session: Pid,
+        inherited: bool,
+        events: Option<&Sink>,
+        input: Option<i64>,
+    ) -> Command {
         let given = Descriptors::survey()
             .numbers()
             .filter(|number| {
-                inherited
+                inherited && !is_closed_on_exec(*number)
                     || *number <= 2
-                    || is_announced(*number)
+                    || is_announced(session, *number)
                     || events == Some(&Sink::Descriptor(*number))
             })
             .collect();
         Command {
+            session,
             executable: executable(),
             arguments: strings("/proc/self/cmdline"),
-            environment: environment
-                .into_iter()
-                .filter(|entry| !entry.to_bytes().starts_with(RESTARTED.as_bytes()))
-                .collect(),
+            environment: strings("/proc/self/environ"),
             given,
+            input,
         }
     }
 
@@ -66,27 +83,54 @@ impl Command {
         &self.given
     }
 
-    /// Runs the command in this process, which is going to read the `files`.
-    /// Returns only when that fails.
-    pub fn run<'a>(&self, mask: &Mask, files: impl Iterator<Item = &'a [u8]>) -> Errno {
+    /// Runs the command in a new process, which is to join the session whose board
+    /// this process has open as `board`. `mask` is the signal mask it begins with, and
+    /// SIGCHLD is ignored if so it was.
+    ///
+    /// # Errors
+    /// As [`fork`]. A command that cannot be run says so itself.
+    pub fn run(&self, mask: &Mask, ignores_children: bool, board: RawFd) -> nix::Result<i32> {
+        let supervisor = getpid();
+        match fork()? {
+            ForkResult::Parent { child } => {
+                hand_on(child);
+                return Ok(child.as_raw());
+            }
+            ForkResult::Child => {}
+        }
+        if !die_with_parent(supervisor) {
+            exit_now(0);
+        }
         for number in Descriptors::survey().numbers().filter(|number| *number > 2) {
             set_close_on_exec(number, !self.given.contains(&number));
         }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let files: Vec<String> = files.take(MOST_FILES).map(describe).collect();
-        let (own, time) = (std::process::id(), now.as_nanos());
-        let note = format!("{RESTARTED}={own}:{time}:{}", files.join(","));
-        let mut environment = self.environment.clone();
-        environment.extend(CString::new(note));
-        // The last doorbell of a program that is gone would end the next image.
-        discard(DOORBELL);
-        mask.restore();
-        match nix::unistd::execve(&self.executable, &self.arguments, &environment) {
-            Err(error) => {
-                Mask::block_all();
-                error
-            }
+        if let Some(input) = self.input {
+            let _ = seek(libc::STDIN_FILENO, input);
         }
+        let environment = self.environment_of(getpid(), supervisor, board);
+        if ignores_children {
+            let _ = set_disposition(Signal::SIGCHLD, SigHandler::SigIgn);
+        }
+        mask.restore();
+        let Err(error) = nix::unistd::execve(&self.executable, &self.arguments, &environment);
+        let executable = String::from_utf8_lossy(self.executable.to_bytes());
+        report::warn(&format!("cannot run '{executable}' anew: {}", error.desc()));
+        exit_now(CANNOT_RUN)
+    }
+
+    /// The environment, made out to a new process.
+    fn environment_of(&self, process: Pid, supervisor: Pid, board: RawFd) -> Vec<CString> {
+        // A service manager names the process that its sockets are for, too.
+        let theirs = CString::new(format!("LISTEN_PID={}", self.session)).ok();
+        self.environment
+            .iter()
+            .filter(|entry| !entry.to_bytes().starts_with(SESSION.as_bytes()))
+            .map(|entry| match Some(entry) == theirs.as_ref() {
+                true => CString::new(format!("LISTEN_PID={process}")).unwrap_or_default(),
+                false => entry.clone(),
+            })
+            .chain(CString::new(invitation(process, supervisor, board)))
+            .collect()
     }
 
     /// The command line, words separated by spaces.
@@ -94,87 +138,81 @@ impl Command {
         let words: Vec<&[u8]> = self.arguments.iter().map(|word| word.to_bytes()).collect();
         words.join(&b' ')
     }
-
-    /// The program's file, for messages.
-    pub fn executable(&self) -> &[u8] {
-        self.executable.to_bytes()
-    }
 }
 
-/// A file as it is now, for the restarted process. Its content tells where it was
-/// saved so lately that another save could look the same.
-fn describe(path: &[u8]) -> String {
-    let stamp = Stamp::of_file(path);
-    let content = if stamp.is_fresh() { content_digest(path) } else { None };
-    let content = content.map(|content| format!("{content:x}")).unwrap_or_default();
-    format!("{:x}.{:x}.{content}", digest(path), summary(stamp))
+/// The variable for the environment of `process`.
+fn invitation(process: Pid, supervisor: Pid, board: RawFd) -> String {
+    format!("{SESSION}={process}:{supervisor}:{board}:{}", version())
 }
 
-fn summary(stamp: Stamp) -> u64 {
-    digest(format!("{stamp:?}").as_bytes())
+/// The session that this process was started for.
+pub struct Session {
+    /// The supervisor's process, our parent.
+    pub supervisor: Pid,
+    /// Its board.
+    pub board: Shared<Board>,
 }
 
-/// How this process came to be what it is.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Start {
-    /// When, in nanoseconds since the epoch; a little late rather than early.
-    time: i64,
-    /// Files as they were just before, by the digest of their path: the digest of
-    /// the stamp, and of the content.
-    files: HashMap<u64, (u64, Option<u64>)>,
+/// Why a session cannot be joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinError {
+    /// Its supervisor is of this version of forkmon.
+    OtherVersion(String),
+    /// Its board cannot be had.
+    NoBoard(Errno),
 }
 
-impl Start {
-    /// Reads what the process before the restart has left.
-    pub fn of_this_process() -> Start {
-        std::env::var(RESTARTED)
-            .ok()
-            .and_then(|note| Start::parse(&note, std::process::id()))
-            .unwrap_or_else(|| Start { time: process_start(), files: HashMap::new() })
-    }
-
-    fn parse(note: &str, own: u32) -> Option<Start> {
-        let mut parts = note.split(':');
-        if parts.next()?.parse() != Ok(own) {
-            return None;
+impl std::fmt::Display for JoinError {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            JoinError::OtherVersion(theirs) => write!(
+                out,
+                "the session was begun by forkmon {theirs}, and this is {}: end it and start it anew",
+                version()
+            ),
+            JoinError::NoBoard(error) => {
+                write!(out, "the session cannot be joined ({error}): end it and start it anew")
+            }
         }
-        let time = parts.next()?.parse().ok()?;
-        let number = |text: &str| u64::from_str_radix(text, 16).ok();
-        let file = |text: &str| {
-            let mut numbers = text.split('.').map(number);
-            Some((numbers.next()??, (numbers.next()??, numbers.next()?)))
-        };
-        Some(Start { time, files: parts.next()?.split(',').filter_map(file).collect() })
-    }
-
-    /// What a file was like when it was read; `None` when it has changed since.
-    /// The digest of its content is taken if it is asked for, or the stamp alone
-    /// does not settle it.
-    pub fn as_read(&self, path: &[u8], content: bool) -> Option<AsRead> {
-        let stamp = Stamp::of_file(path);
-        let known = self.files.get(&digest(path));
-        let wanted = known.and_then(|(_, content)| *content);
-        let needs_content = content || wanted.is_some() || stamp.is_fresh();
-        let content = if needs_content { content_digest(path) } else { None };
-        let changed = match known {
-            Some((known, _)) => summary(stamp) != *known || wanted.is_some() && content != wanted,
-            None => stamp.is_newer_than(self.time),
-        };
-        (!changed).then_some((stamp, content))
     }
 }
 
-/// The start time of this process: ticks since boot, made a date.
-fn process_start() -> i64 {
-    let ticks = std::fs::read_to_string("/proc/self/stat")
-        .ok()
-        .and_then(|line| line[line.rfind(')')? + 2..].split(' ').nth(19)?.parse::<i64>().ok());
+impl Session {
+    /// The session that a supervisor has started this process for, if one has.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub fn of_this_process() -> Result<Option<Session>, JoinError> {
+        let note = std::env::var(SESSION).unwrap_or_default();
+        let Some((board, theirs)) = accept(&note, getpid(), getppid()) else { return Ok(None) };
+        if theirs != version() {
+            return Err(JoinError::OtherVersion(theirs.to_owned()));
+        }
+        let supervisor = getppid();
+        let board = Shared::of_process(supervisor, board).map_err(JoinError::NoBoard)?;
+        Ok(Some(Session { supervisor, board }))
+    }
+}
+
+/// Takes an invitation apart, if it is for this process: the board and the version.
+fn accept(note: &str, own: Pid, parent: Pid) -> Option<(RawFd, &str)> {
+    let mut parts = note.splitn(4, ':');
+    let mut number = || parts.next()?.parse::<i32>().ok();
+    let (process, supervisor, board) = (number()?, number()?, number()?);
+    let is_ours = process == own.as_raw() && supervisor == parent.as_raw();
+    is_ours.then_some(board).zip(parts.next())
+}
+
+/// When this process was started, in nanoseconds since the epoch; a little late
+/// rather than early.
+pub fn process_start() -> i64 {
+    let ticks = start_ticks(std::process::id() as i32);
     let boot_clock = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     match (ticks, boot_clock) {
         (Some(ticks), Ok(clock)) => {
             // USER_HZ is 100 on every architecture that /proc is read on.
-            let since_boot = (ticks + 1) * 10_000_000;
+            let since_boot = (ticks as i64 + 1) * 10_000_000;
             let uptime = clock.tv_sec() * 1_000_000_000 + clock.tv_nsec();
             now.as_nanos() as i64 - uptime + since_boot
         }
@@ -182,9 +220,9 @@ fn process_start() -> i64 {
     }
 }
 
-/// The name by which the environment remembers a restart; the program must not see it.
-pub fn variable() -> &'static str {
-    RESTARTED
+/// Whether a descriptor cannot have come from outside.
+fn is_closed_on_exec(number: RawFd) -> bool {
+    facts(number).is_ok_and(|facts| facts.close_on_exec)
 }
 
 fn executable() -> CString {
@@ -203,38 +241,27 @@ fn strings(path: &str) -> Vec<CString> {
     bytes.split(|byte| *byte == 0).filter_map(|string| CString::new(string).ok()).collect()
 }
 
-/// Whether a descriptor is one that a service manager says it passed to us.
-fn is_announced(number: RawFd) -> bool {
+/// Whether a descriptor is one that a service manager says it passed to `process`.
+fn is_announced(process: Pid, number: RawFd) -> bool {
     let variable = |name| std::env::var(name).ok()?.parse::<i64>().ok();
-    variable("LISTEN_PID") == Some(std::process::id().into())
+    variable("LISTEN_PID") == Some(process.as_raw().into())
         && variable("LISTEN_FDS").is_some_and(|count| (3..3 + count).contains(&number.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::ffi::OsStrExt;
 
     #[test]
-    fn a_file_that_changes_after_the_note_is_noticed() {
-        let path = std::env::temp_dir().join(format!("forkmon-start-{}", std::process::id()));
-        let bytes = path.as_os_str().as_bytes();
-        std::fs::write(&path, "one").unwrap();
-        let note = format!("7:{}:{}", i64::MAX, describe(bytes));
-        let start = Start::parse(&note, 7).unwrap();
-        assert!(start.as_read(bytes, false).is_some());
-        // As long as before, and within a tick of the clock.
-        std::fs::write(&path, "two").unwrap();
-        assert_eq!(start.as_read(bytes, false), None);
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(start.as_read(bytes, false), None);
-        assert_eq!(Start::parse(&note, 8), None);
-    }
-
-    #[test]
-    fn a_note_without_files_goes_by_the_time() {
-        let start = Start::parse("7:0:", 7).unwrap();
-        assert_eq!(start.as_read(b"/proc/self/exe", false), None);
-        assert_eq!(start.as_read(b"/nowhere", true), Some((Stamp::Absent, None)));
+    fn an_invitation_is_for_one_process() {
+        let (own, parent, other) = (Pid::from_raw(7), Pid::from_raw(5), Pid::from_raw(9));
+        let variable = invitation(own, parent, 4);
+        let note = variable.strip_prefix("FORKMON_SESSION=").unwrap();
+        assert_eq!(accept(note, own, parent), Some((4, version())));
+        assert_eq!(accept(note, other, parent), None);
+        assert_eq!(accept(note, own, other), None);
+        for note in ["", "7", "7:5", "7:5:4", "7:5:x:0.1.0"] {
+            assert_eq!(accept(note, own, parent), None);
+        }
     }
 }

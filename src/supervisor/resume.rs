@@ -1,19 +1,21 @@
 //! Resuming: from where, what has to be gone before, and waking or starting anew.
 
 use super::children::send;
+use super::events::Sink;
+use super::files::restamp;
 use super::machine::Event;
-use super::{Supervisor, processes};
+use super::restart::CANNOT_RUN;
+use super::{Supervisor, open_events};
 use crate::board::MAIL_BYTES;
 use crate::checkpoint::ORDER_RESUME;
-use crate::control::Server;
 use crate::messages::{Index, Letter};
 use crate::report;
-use crate::sys::process::exit_now;
-use crate::sys::signals;
-use crate::timeline::Target;
-use crate::watch::{PathId, Stamp};
-use nix::sys::signal::Signal;
-use std::os::unix::ffi::OsStrExt;
+use crate::settings::Settings;
+use crate::sys::procfs;
+use crate::sys::signals::end_by;
+use crate::timeline::{Dependency, Target};
+use crate::watch::{PathId, Stamp, Watcher, content_digest};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -36,7 +38,7 @@ pub(super) struct Woken {
     pub(super) since: Option<Instant>,
 }
 
-impl Supervisor<'_> {
+impl Supervisor {
     /// Where the changes resume from, and the path that decides it.
     pub(super) fn target(&self) -> (Target, Option<PathId>) {
         let changed = self.timeline.target(self.changed.iter().copied());
@@ -62,7 +64,7 @@ impl Supervisor<'_> {
         self.clearing = Some(match target {
             Target::Start => None,
             Target::Checkpoint(index) => {
-                self.timeline.checkpoint(index).and_then(|kept| processes::started(kept.pid))
+                self.timeline.checkpoint(index).and_then(|kept| procfs::started(kept.pid))
             }
         });
         self.asked.clear();
@@ -154,72 +156,98 @@ impl Supervisor<'_> {
         }
     }
 
-    pub(super) fn restart(&mut self, cause: Option<Vec<u8>>, changed: &[Vec<u8>]) {
+    fn restart(&mut self, cause: Option<Vec<u8>>, changed: &[Vec<u8>]) {
         match &cause {
             Some(cause) => report::info(&[b"file '", cause, b"' changed, restarting.."]),
             None => report::info(&[b"restarting.."]),
         }
         self.emit("restart", |event| event.strings("changed", changed.iter().map(Vec::as_slice)));
-        // From the new image on there is nobody to wait for the mending of what
-        // keeps it from getting as far as `enable`.
-        let waited_for = std::mem::take(&mut self.unready);
-        let mut candidates: Vec<Vec<u8>> = [changed, &waited_for].concat();
-        // What is read after `enable` may be anything, or missing.
-        candidates.retain(|path| {
-            let known = self.watcher.find(path).and_then(|id| self.timeline.dependency(id));
-            known.is_some_and(|known| known.checkpoint.is_none())
-        });
-        candidates.sort();
-        candidates.dedup();
-        // If this comes to nothing, what they are now is what the next change is
-        // a change of: a file may well come back just as it was.
-        for path in &candidates {
-            if let Some(id) = self.watcher.find(path)
-                && let Some(known) = self.timeline.dependency_mut(id)
-            {
-                (known.stamp, known.content) = (Stamp::of_file(path), None);
+        self.unread.extend(self.timeline.restart());
+        // As they are now, or later, the command is going to read them.
+        for (path, known) in &mut self.unread {
+            known.checkpoint = Some(0);
+            (known.stamp, known.content) = (restamp(known.stamp, self.watcher.path(*path)), None);
+        }
+        let before: Vec<PathId> = self.timeline.paths().collect();
+        for path in before {
+            let name = self.watcher.path(path);
+            if let Some(known) = self.timeline.dependency_mut(path) {
+                (known.stamp, known.content) = (Stamp::of_file(name), content_digest(name));
             }
         }
-        for path in &candidates {
-            let found = std::fs::metadata(std::ffi::OsStr::from_bytes(path));
-            let missing = match found.map(|found| found.len()) {
-                Err(_) => b"missing".as_slice(),
-                Ok(0) => b"empty",
-                Ok(_) => {
-                    let Some(fault) = (self.check)(path) else { continue };
-                    report::foreign(&fault);
-                    self.unready = candidates;
-                    self.feed(Event::Resumed);
-                    return self.feed(Event::Ended(1));
-                }
-            };
-            report::error(&[b"'", path, b"' is ", missing, b", waiting for changes.."]);
-            self.unready = candidates;
-            self.feed(Event::Resumed);
-            return self.feed(Event::Ended(0));
+        self.starting = true;
+        self.run_began = Instant::now();
+        self.run_took = None;
+        let run = |memory: &OwnedFd| {
+            let program = self.command.run(&self.mask, self.ignores_children, memory.as_raw_fd());
+            program.map_err(|error| format!("the program cannot be run anew: {}", error.desc()))
+        };
+        let no_memory = "the program cannot be run anew in this session, which has no memory to \
+                         share (see `ulimit -f` and `ulimit -n`): end it and start it anew";
+        match self.memory.as_ref().map_or(Err(no_memory.into()), run) {
+            Ok(program) => {
+                self.program = Some(program);
+                self.feed(Event::Resumed);
+            }
+            Err(why) => {
+                self.warn(&why);
+                self.feed(Event::Resumed);
+                self.revive();
+                self.feed(Event::Ended(CANNOT_RUN));
+            }
         }
-        // The next image listens for itself.
-        self.server = None;
-        let before = self.timeline.paths().filter(|path| {
-            self.timeline.dependency(*path).is_some_and(|known| known.checkpoint.is_none())
-        });
-        let error = self.command.run(&self.mask, before.map(|path| self.watcher.path(path)));
-        let executable = String::from_utf8_lossy(self.command.executable()).into_owned();
-        self.warn(&format!("cannot run '{executable}' anew: {}", error.desc()));
-        self.server = Server::listen().ok();
-        // The next change tries again.
-        self.feed(Event::Resumed);
-        self.feed(Event::Ended(127));
+    }
+
+    /// The command has come to `enable()`, with these options. What it has read up
+    /// to there, it is about to tell.
+    pub(super) fn started(&mut self, settings: Settings, sink: Option<Sink>) {
+        self.starting = false;
+        self.unread.clear();
+        self.revived.clear();
+        self.held.clear();
+        self.rechecks.clear();
+        self.own.clear();
+        self.touched.clear();
+        let timeline = std::mem::take(&mut self.timeline);
+        self.before = timeline
+            .paths()
+            .filter_map(|path| {
+                Some((self.watcher.path(path).to_vec(), timeline.dependency(path)?.clone()))
+            })
+            .collect();
+        let changed: Vec<Vec<u8>> =
+            self.changed.drain().map(|path| self.watcher.path(path).to_vec()).collect();
+        // The first goes before the second comes: there may be room for one only.
+        self.watcher = Watcher::new(true);
+        self.watcher = Watcher::new(settings.poll > 0);
+        self.changed = changed.iter().map(|path| self.watcher.add(path).0).collect();
+        self.configure(settings);
+        if sink != self.sink || self.events.is_none() {
+            self.events = sink.as_ref().and_then(open_events);
+            self.sink = sink;
+        }
+        self.run_began = Instant::now();
+        self.tell_start();
+    }
+
+    /// What a file that was read before `enable()` was like then, if it has not
+    /// changed since the command was run: else any difference counts.
+    pub(super) fn read_before(&mut self, path: &[u8]) -> Option<Dependency> {
+        let mut known = self.before.remove(path)?;
+        let stamp = Stamp::of_file(path);
+        // With the same bytes it may be the command itself that has made it.
+        if stamp != known.stamp && content_digest(path) == known.content {
+            known.stamp = stamp;
+        }
+        Some(known)
     }
 
     pub(super) fn end(&mut self, signal: i32) {
         self.end_checkpoints_after(Target::Start);
         self.asked.clear();
-        if let Some(program) = self.program {
-            self.asked.insert(program);
-            send(program, signal);
-            send(program, libc::SIGCONT);
-        }
+        self.asked.extend(self.program);
+        self.signal_program(signal);
+        self.signal_program(libc::SIGCONT);
         self.ask_to_end(&self.others());
     }
 
@@ -238,11 +266,6 @@ impl Supervisor<'_> {
         self.emit("end", |event| event.plain("signal", signal));
         self.server = None;
         self.terminal.restore();
-        // We end by the signal for the shell's sake; a core of us helps nobody.
-        let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
-        if let Ok(signal) = Signal::try_from(signal) {
-            signals::take_default(signal);
-        }
-        exit_now(128 + signal);
+        end_by(signal)
     }
 }

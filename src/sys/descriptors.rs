@@ -188,7 +188,8 @@ pub fn width(descriptor: RawFd) -> Option<u16> {
     (size.ws_col > 0).then_some(size.ws_col)
 }
 
-/// A second descriptor for the same open file, closed on exec.
+/// A second descriptor for the same open file, closed on exec, and none of the
+/// standard three.
 ///
 /// # Errors
 /// `EBADF` when there is no such descriptor.
@@ -201,9 +202,9 @@ pub fn duplicate(descriptor: RawFd) -> nix::Result<OwnedFd> {
 
 /// Closes a descriptor of this process's that nothing in it will use any more.
 pub fn close(descriptor: RawFd) {
-    // SAFETY: the supervisor, which alone calls this, never returns to the code
-    // that believes to own the descriptor, and has stopped the interpreter's
-    // collector, which might close what has the number by then.
+    // SAFETY: the supervisor and the guard, which alone call this, never return to the
+    // code that believes to own the descriptor, nor call the interpreter, whose
+    // collector might close what has the number by then.
     unsafe { libc::close(descriptor) };
 }
 

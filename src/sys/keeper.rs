@@ -7,6 +7,7 @@
 //! merely lets go of the memory when it ends; the keeper is ended afterwards and
 //! gives it back meanwhile, in nobody's way.
 
+use super::procfs::is_alive;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::ffi::c_void;
@@ -83,11 +84,4 @@ pub fn start(announce: &AtomicI32, supervisor: nix::unistd::Pid) -> nix::Result<
         std::thread::yield_now();
     }
     if birth.state.load(Ordering::Acquire) == 1 { Ok(()) } else { Err(Errno::ENOSYS) }
-}
-
-/// Whether a process that is not our child is there and has not ended.
-fn is_alive(pid: libc::pid_t) -> bool {
-    let Ok(line) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
-    let end = line.iter().rposition(|byte| *byte == b')').unwrap_or(0);
-    !matches!(line.get(end + 2), None | Some(b'Z' | b'X'))
 }

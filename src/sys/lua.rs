@@ -6,9 +6,11 @@
 //! observer, and then runs the original *as its own body*, in the same frame
 //! with the same stack. For the interpreter there is one C function, as before.
 
+use crate::sys::signals::Mask;
 use mlua::ffi;
-use mlua::{Function, Lua, Result, Value};
-use std::ffi::{c_char, c_int};
+use mlua::{Function, Lua, Result, Table, Value};
+use nix::sys::signal::Signal;
+use std::ffi::{CStr, c_char, c_int};
 
 /// `require 'forkmon.core'`.
 ///
@@ -20,7 +22,11 @@ unsafe extern "C-unwind" fn luaopen_forkmon_core(state: *mut ffi::lua_State) -> 
     // SAFETY: called by the interpreter with a valid state.
     unsafe {
         if is_ours(state) {
-            return Lua::entrypoint1(state, crate::binding::module);
+            let quiet = Quiet::begin(state);
+            ffi::lua_pushcfunction(state, open);
+            let failed = ffi::lua_pcall(state, 0, 1, 0) != 0;
+            quiet.end(state);
+            return if failed { ffi::lua_error(state) } else { 1 };
         }
         ffi::lua_createtable(state, 0, 0);
         for (name, value) in crate::binding::IDENTITY {
@@ -29,6 +35,48 @@ unsafe extern "C-unwind" fn luaopen_forkmon_core(state: *mut ffi::lua_State) -> 
         }
     }
     1
+}
+
+unsafe extern "C-unwind" fn open(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: called by the interpreter with a valid state.
+    unsafe { Lua::entrypoint1(state, crate::binding::module) }
+}
+
+/// A stretch of our own code that nothing is to come into.
+///
+/// The interpreter answers Ctrl+C by a debug hook that raises an error at the next
+/// instruction. In our code nobody would expect it, and the program not get it: so
+/// the signal waits. The program's own debug hooks wait, too: they are to see its
+/// code. Holds nothing that has to be dropped.
+struct Quiet {
+    mask: Mask,
+    hook: Option<ffi::lua_Hook>,
+    events: c_int,
+    count: c_int,
+}
+
+impl Quiet {
+    unsafe fn begin(state: *mut ffi::lua_State) -> Quiet {
+        let mask = Mask::block(Signal::SIGINT);
+        // SAFETY: the state is valid.
+        unsafe {
+            let hook = ffi::lua_gethook(state);
+            let events = ffi::lua_gethookmask(state);
+            let count = ffi::lua_gethookcount(state);
+            if hook.is_some() {
+                ffi::lua_sethook(state, None, 0, 0);
+            }
+            Quiet { mask, hook, events, count }
+        }
+    }
+
+    unsafe fn end(self, state: *mut ffi::lua_State) {
+        if self.hook.is_some() {
+            // SAFETY: the state is valid, and the hook was in force.
+            unsafe { ffi::lua_sethook(state, self.hook, self.events, self.count) };
+        }
+        self.mask.restore();
+    }
 }
 
 /// Whether the state is of the Lua that this core was built for.
@@ -49,13 +97,17 @@ unsafe fn is_ours(_: *mut ffi::lua_State) -> bool {
 /// functions have none (`io`, base) or one (the searchers: the package table).
 const MAX_UPVALUES: usize = 2;
 
+/// What a searcher looks up in its stand-in for the package table.
+const PATHS: [&CStr; 2] = [c"path", c"cpath"];
+
 /// Part of the message, in every Lua, of an error for want of stack.
 const OVERFLOW: &[u8] = b"stack overflow";
 
 /// Runs the observer, then the original in this frame.
 ///
 /// Upvalues: `N` of the original, then the original itself, then the observer,
-/// then the only first argument it wants to hear of, or nil.
+/// then the only first argument it wants to hear of, or nil, then the stand-in, or
+/// nil. What the observer puts into the stand-in is for the one call.
 unsafe extern "C-unwind" fn hooked<const N: c_int>(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: called by the interpreter with a valid state. The frame holds no
     // value with a destructor, so an error that unwinds or jumps over it leaks
@@ -63,18 +115,32 @@ unsafe extern "C-unwind" fn hooked<const N: c_int>(state: *mut ffi::lua_State) -
     // the arguments when the original starts.
     unsafe {
         let arguments = ffi::lua_gettop(state);
+        let stand_in = ffi::lua_upvalueindex(N + 4);
+        let takes_path = ffi::lua_isnil(state, stand_in) == 0;
         let only = ffi::lua_upvalueindex(N + 3);
         let wanted = ffi::lua_isnil(state, only) != 0
             || arguments > 0 && ffi::lua_rawequal(state, 1, only) != 0;
         if wanted && ffi::lua_checkstack(state, arguments + 2) != 0 {
+            let quiet = Quiet::begin(state);
             ffi::lua_pushvalue(state, ffi::lua_upvalueindex(N + 2));
             for index in 1..=arguments {
                 ffi::lua_pushvalue(state, index);
             }
-            if ffi::lua_pcall(state, arguments, 0, 0) != 0 {
+            let results = c_int::from(takes_path);
+            if ffi::lua_pcall(state, arguments, results, 0) != 0 {
                 report(state);
                 ffi::lua_settop(state, arguments);
             }
+            quiet.end(state);
+        }
+        if takes_path {
+            // Nil where the observer has failed or said nothing.
+            ffi::lua_settop(state, arguments + 1);
+            for name in PATHS {
+                ffi::lua_pushvalue(state, -1);
+                ffi::lua_setfield(state, stand_in, name.as_ptr());
+            }
+            ffi::lua_settop(state, arguments);
         }
         match ffi::lua_tocfunction(state, ffi::lua_upvalueindex(N + 1)) {
             Some(original) => original(state),
@@ -106,6 +172,9 @@ unsafe fn report(state: *mut ffi::lua_State) {
 /// `original` in every respect a program can see. With `only`, calls whose first
 /// argument is another value cost next to nothing and are not reported.
 ///
+/// With `stand_in`, `original` is a searcher, which finds that table where it had
+/// the package table.
+///
 /// `None` when `original` is not a plain C function with few upvalues: a Lua
 /// function, or a C function that a library has wrapped already.
 pub fn hook(
@@ -113,11 +182,12 @@ pub fn hook(
     original: Function,
     before: Function,
     only: Value,
+    stand_in: Option<Table>,
 ) -> Result<Option<Function>> {
-    // SAFETY: the closure leaves exactly one value above the two it was given
+    // SAFETY: the closure leaves exactly one value above those it was given
     // and reads only stack slots it owns; `exec_raw` runs it protected.
     let value: Value = unsafe {
-        lua.exec_raw((original, before, only), |state| {
+        lua.exec_raw((original, before, only, stand_in), |state| {
             if ffi::lua_tocfunction(state, 1).is_none() {
                 ffi::lua_settop(state, 0);
                 ffi::lua_pushnil(state);
@@ -129,6 +199,11 @@ pub fn hook(
                 !name.is_null()
             } {
                 upvalues += 1;
+            }
+            let takes_stand_in = ffi::lua_istable(state, 4) != 0;
+            if takes_stand_in && upvalues == 1 && ffi::lua_istable(state, 5) != 0 {
+                ffi::lua_pushvalue(state, 4);
+                ffi::lua_replace(state, 5);
             }
             let body: ffi::lua_CFunction = match upvalues {
                 0 => hooked::<0>,
@@ -143,11 +218,17 @@ pub fn hook(
             ffi::lua_pushvalue(state, 1);
             ffi::lua_pushvalue(state, 2);
             ffi::lua_pushvalue(state, 3);
-            ffi::lua_pushcclosure(state, body, upvalues as c_int + 3);
-            // Lua 5.1 and LuaJIT keep the io library's state in the environment.
+            ffi::lua_pushvalue(state, 4);
+            ffi::lua_pushcclosure(state, body, upvalues as c_int + 4);
+            // Lua 5.1 and LuaJIT keep the io library's state in the environment, and
+            // the package table.
             #[cfg(any(feature = "lua51", feature = "luajit"))]
             {
-                ffi::lua_getfenv(state, 1);
+                if takes_stand_in {
+                    ffi::lua_pushvalue(state, 4);
+                } else {
+                    ffi::lua_getfenv(state, 1);
+                }
                 ffi::lua_setfenv(state, -2);
             }
             ffi::lua_replace(state, 1);

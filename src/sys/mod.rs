@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub mod clone;
+pub mod copies;
 pub mod descriptors;
 pub mod keeper;
 #[cfg(any(
@@ -18,7 +19,9 @@ pub mod keeper;
     feature = "luajit"
 ))]
 pub mod lua;
+pub mod memory;
 pub mod process;
+pub mod procfs;
 pub mod shared;
 pub mod signals;
 pub mod stdio;

@@ -3,9 +3,10 @@
 use super::cerr;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 
 /// Ends this process at once: no `atexit`, no flushing of buffers that are
 /// copies of another process's.
@@ -14,13 +15,19 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Ties this process's life to `parent`'s: SIGKILL when the parent ends.
+/// Ties this process's life to `parent`'s: SIGKILL when the parent ends. Returns
+/// as [`hear_of_parent`].
+pub fn die_with_parent(parent: Pid) -> bool {
+    hear_of_parent(parent, Signal::SIGKILL)
+}
+
+/// Has `signal` sent to this process when `parent` ends.
 ///
 /// The kernel forgets the setting in every clone and when credentials change.
 /// Returns false when the parent was gone already, as no signal will come then.
-pub fn die_with_parent(parent: Pid) -> bool {
-    // A failure would mean an unknown signal number: SIGKILL is known.
-    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+pub fn hear_of_parent(parent: Pid, signal: Signal) -> bool {
+    // A failure would mean an unknown signal number.
+    let _ = nix::sys::prctl::set_pdeathsig(signal);
     nix::unistd::getppid() == parent
 }
 
@@ -77,6 +84,41 @@ pub fn set_environment(name: &CStr, value: Option<&CStr>) -> nix::Result<()> {
     cerr(result).map(drop)
 }
 
+/// The directory that absolute paths begin at. Two processes with the same one mean
+/// the same by a path: it differs after `chroot`, and among other mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root {
+    device: (u32, u32),
+    inode: u64,
+    /// In each mount namespace another; 0 before Linux 5.8.
+    mount: u64,
+}
+
+impl Root {
+    /// That of this process; `None` where it cannot be looked at.
+    pub fn of_this_process() -> Option<Root> {
+        let mut found = MaybeUninit::<libc::statx>::zeroed();
+        // SAFETY: a valid path, and the kernel writes one statx structure.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_statx,
+                libc::AT_FDCWD,
+                c"/".as_ptr(),
+                libc::AT_STATX_DONT_SYNC,
+                libc::STATX_INO | libc::STATX_MNT_ID,
+                found.as_mut_ptr(),
+            )
+        };
+        // SAFETY: zeroed bytes are a valid statx.
+        let found = unsafe { found.assume_init() };
+        (result == 0).then_some(Root {
+            device: (found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+            mount: found.stx_mnt_id,
+        })
+    }
+}
+
 /// What happened to a child, in numbers: `nix` cannot name real-time signals, and
 /// says nothing of a child that it has reaped when one has ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +134,15 @@ pub enum Fate {
 /// Reaps a child that has ended, or tells of one that has stopped; never waits.
 /// `None` when there is no more news.
 pub fn next_fate() -> Option<(i32, Fate)> {
+    fate_of(-1)
+}
+
+/// The same of one child, and nothing of the others.
+pub fn fate_of(child: i32) -> Option<(i32, Fate)> {
     loop {
         let mut status = 0;
         // SAFETY: the kernel writes one int.
-        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) } {
+        match unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG | libc::WUNTRACED) } {
             -1 if Errno::last() == Errno::EINTR => {}
             -1 | 0 => return None,
             pid if libc::WIFEXITED(status) => {
@@ -115,14 +162,34 @@ pub fn next_fate() -> Option<(i32, Fate)> {
 /// Whether a process is a child that has not been reaped: only then its number
 /// cannot have gone to another.
 pub fn is_child(pid: i32) -> bool {
-    let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-    pid > 0 && waitid(Id::Pid(Pid::from_raw(pid)), flags) != Err(Errno::ECHILD)
+    pid > 0 && end_of(Id::Pid(Pid::from_raw(pid))) != Err(Errno::ECHILD)
+}
+
+/// Whether this process has children, those that are not reaped included.
+pub fn has_child() -> bool {
+    end_of(Id::All) != Err(Errno::ECHILD)
+}
+
+/// Whether a child has not ended.
+pub fn is_running(pid: i32) -> bool {
+    end_of(Id::Pid(Pid::from_raw(pid))) == Ok(WaitStatus::StillAlive)
+}
+
+/// The end of a child, which is not reaped thereby; never waits for it.
+fn end_of(which: Id) -> nix::Result<WaitStatus> {
+    waitid(which, WaitPidFlag::WNOHANG | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
 }
 
 /// Gives a process the processor only when nobody else wants it.
 pub fn yield_to_all(pid: Pid) {
     // SAFETY: takes plain numbers. A process that is gone needs nothing.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, pid.as_raw() as libc::id_t, 19) };
+}
+
+/// Bytes in a page of memory.
+pub fn page_size() -> usize {
+    // SAFETY: takes a plain number. The kernel tells every process.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 /// Page faults of this process that needed no input.

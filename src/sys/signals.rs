@@ -1,7 +1,9 @@
 //! Signals: blocking them, reading them one by one, ending by one.
 
 use super::cerr;
+use super::process::exit_now;
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::{Pid, getpid};
 use std::mem::MaybeUninit;
@@ -20,9 +22,34 @@ impl Mask {
         Mask(old)
     }
 
+    /// Blocks one signal more and returns the mask that was in force.
+    pub fn block(signal: Signal) -> Mask {
+        let mut old = SigSet::empty();
+        let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from(signal)), Some(&mut old));
+        Mask(old)
+    }
+
     /// Puts this mask in force.
     pub fn restore(&self) {
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
+    }
+}
+
+/// Whether one of these signals, which must be blocked, has come.
+pub fn is_pending(set: &SigSet) -> bool {
+    pending().is_ok_and(|pending| set.iter().any(|signal| pending.contains(signal)))
+}
+
+/// The signals that have come while they were blocked.
+///
+/// # Errors
+/// None that is known.
+fn pending() -> nix::Result<SigSet> {
+    let mut found = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the kernel writes one signal set, of which all bytes are valid.
+    unsafe {
+        cerr(libc::sigpending(found.as_mut_ptr()))?;
+        Ok(SigSet::from_sigset_t_unchecked(found.assume_init()))
     }
 }
 
@@ -77,6 +104,16 @@ pub fn take_default(signal: Signal) {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old), None);
 }
 
+/// Ends this process by a signal, for the shell's sake.
+pub fn end_by(signal: i32) -> ! {
+    // A core of us helps nobody.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    if let Ok(signal) = Signal::try_from(signal) {
+        take_default(signal);
+    }
+    exit_now(128 + signal)
+}
+
 /// Sends a signal by number, real-time ones included.
 ///
 /// # Errors
@@ -86,10 +123,30 @@ pub fn send(pid: Pid, number: i32) -> nix::Result<()> {
     cerr(unsafe { libc::kill(pid.as_raw(), number) }).map(drop)
 }
 
+/// Waits for one of these signals, which must be blocked.
+pub fn receive(set: &SigSet) -> Received {
+    loop {
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: the kernel writes one siginfo.
+        let number = unsafe { libc::sigwaitinfo(set.as_ref(), info.as_mut_ptr()) };
+        // EINTR comes after a stop and continue.
+        if number > 0 {
+            // SAFETY: written by the kernel, and zeroed bytes are a valid siginfo; the
+            // pid is there for what a process sent, and some number otherwise.
+            let (info, sender) = unsafe {
+                let info = info.assume_init();
+                (info, info.si_pid())
+            };
+            let from_kernel = info.si_code == libc::SI_KERNEL;
+            return Received { number, from_kernel, sender: Pid::from_raw(sender) };
+        }
+    }
+}
+
 /// Room for one siginfo structure read from a signalfd.
 const INFO: usize = size_of::<libc::signalfd_siginfo>();
 
-/// One signal read from a signalfd.
+/// One signal that was taken in.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
     /// The signal's number.

@@ -10,6 +10,9 @@
 //! that name; whether one has changed is for the stamps to say. After a touch
 //! the path is walked again, since it may lead elsewhere now. Most paths share
 //! their directory with many others, so that is walked once for all of them.
+//! Many of these are not there, as modules are looked for in several places:
+//! what is below a directory that is not there hangs on that one, and costs
+//! neither a walk nor a look.
 //!
 //! `table` knows which name belongs to which paths, `route` walks, `stamp` looks
 //! at files; what the kernel does not report (network file systems, limits
@@ -24,11 +27,12 @@ pub use stamp::{Stamp, TICK, content_digest, digest};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use nix::errno::Errno;
 use route::Place;
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use table::Table;
 
 /// A path that was ever watched in this session.
@@ -72,11 +76,23 @@ struct Directory {
     wd: Option<WatchDescriptor>,
     poll: bool,
     members: Vec<PathId>,
+    /// The nearest of the directories known before whose path this one begins with.
+    above: Option<usize>,
+    /// Those it is that to: where they lead is looked at anew when this one's is.
+    below: Vec<usize>,
+}
+
+impl Directory {
+    /// It was not there when what tells of its coming was watched already: as
+    /// long as no event comes, nothing in it is there.
+    fn is_absent(&self) -> bool {
+        self.wd.is_none() && !self.poll
+    }
 }
 
 /// A path that is watched.
 struct Entry {
-    path: Vec<u8>,
+    path: Rc<[u8]>,
     /// The directory whose member it is, by its place in the list.
     home: Option<usize>,
 }
@@ -84,14 +100,14 @@ struct Entry {
 /// Watches paths and says which were touched.
 pub struct Watcher {
     inotify: Option<Inotify>,
-    ids: HashMap<Vec<u8>, PathId>,
+    ids: FxHashMap<Rc<[u8]>, PathId>,
     paths: Vec<Entry>,
-    homes: HashMap<Vec<u8>, usize>,
+    homes: FxHashMap<Vec<u8>, usize>,
     directories: Vec<Directory>,
     table: Table<WatchDescriptor, Subject>,
     /// Directories by their real path, as long as that leads to them.
-    watched: HashMap<PathBuf, WatchDescriptor>,
-    polled: HashSet<PathId>,
+    watched: FxHashMap<PathBuf, WatchDescriptor>,
+    polled: FxHashSet<PathId>,
     degraded: Vec<Degraded>,
 }
 
@@ -116,13 +132,13 @@ impl Watcher {
     pub fn new(poll_only: bool) -> Self {
         let mut watcher = Watcher {
             inotify: None,
-            ids: HashMap::new(),
+            ids: FxHashMap::default(),
             paths: Vec::new(),
-            homes: HashMap::new(),
+            homes: FxHashMap::default(),
             directories: Vec::new(),
             table: Table::default(),
-            watched: HashMap::new(),
-            polled: HashSet::new(),
+            watched: FxHashMap::default(),
+            polled: FxHashSet::default(),
             degraded: Vec::new(),
         };
         if !poll_only {
@@ -140,15 +156,20 @@ impl Watcher {
     }
 
     /// Starts watching an absolute path; cheap when it is watched already.
-    pub fn add(&mut self, path: &[u8]) -> PathId {
+    ///
+    /// Also returns what is there, seen after the watch began, where no further
+    /// look is needed to know.
+    pub fn add(&mut self, path: &[u8]) -> (PathId, Option<Stamp>) {
         if let Some(&id) = self.ids.get(path) {
-            return id;
+            let home = self.paths[id as usize].home;
+            let absent = home.is_some_and(|home| self.directories[home].is_absent());
+            return (id, absent.then_some(Stamp::Absent));
         }
         let id = self.paths.len() as PathId;
-        self.ids.insert(path.to_vec(), id);
-        self.paths.push(Entry { path: path.to_vec(), home: None });
-        self.follow(id);
-        id
+        let path: Rc<[u8]> = path.into();
+        self.ids.insert(path.clone(), id);
+        self.paths.push(Entry { path, home: None });
+        (id, self.follow(id))
     }
 
     /// The number of a path that was watched in this session.
@@ -172,8 +193,8 @@ impl Watcher {
     }
 
     /// Reads the events there are; never waits. Touched paths are walked anew.
-    pub fn read(&mut self) -> HashMap<PathId, Touch> {
-        let mut subjects: HashMap<Subject, Touch> = HashMap::new();
+    pub fn read(&mut self) -> FxHashMap<PathId, Touch> {
+        let mut subjects: FxHashMap<Subject, Touch> = FxHashMap::default();
         let mut overflow = false;
         let mut displaced = Vec::new();
         // Aligned for the kernel's structure, large enough for a burst.
@@ -216,23 +237,29 @@ impl Watcher {
                 subjects.entry(subject).or_default();
             }
         }
-        let mut touched = HashMap::new();
+        let mut touched = FxHashMap::default();
+        let mut moved = Vec::new();
         for (subject, touch) in subjects {
             match subject {
                 Subject::Path(id) => {
                     touched.insert(id, touch);
                 }
-                Subject::Directory(directory) => {
-                    self.follow_directory(directory);
-                    for &id in &self.directories[directory].members {
-                        touched.entry(id).or_default();
-                    }
-                }
+                Subject::Directory(directory) => self.follow_directory(directory, &mut moved),
+            }
+        }
+        for directory in moved {
+            for &id in &self.directories[directory].members {
+                touched.entry(id).or_default();
             }
         }
         if overflow {
+            // What was said of directories that were replaced is lost, too.
+            self.watched.clear();
             for directory in 0..self.directories.len() {
-                self.follow_directory(directory);
+                // The others are looked at after the one above them.
+                if self.directories[directory].above.is_none() {
+                    self.follow_directory(directory, &mut Vec::new());
+                }
             }
             for id in 0..self.paths.len() as PathId {
                 touched.entry(id).or_default();
@@ -274,12 +301,13 @@ impl Watcher {
         members
     }
 
-    /// Watches what decides where a path leads.
-    fn follow(&mut self, id: PathId) {
-        let path = self.path(id);
-        let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
-            Some(slash) => (path[..slash].to_vec(), path[slash + 1..].to_vec()),
-            None => return self.walk(Subject::Path(id)),
+    /// Watches what decides where a path leads. Returns what is there, unless that
+    /// takes another look.
+    fn follow(&mut self, id: PathId) -> Option<Stamp> {
+        let path = self.paths[id as usize].path.clone();
+        let Some((parent, name)) = split(&path) else {
+            self.walk(Subject::Path(id));
+            return None;
         };
         let home = self.home(parent);
         if self.paths[id as usize].home != Some(home) {
@@ -287,34 +315,93 @@ impl Watcher {
             self.directories[home].members.push(id);
         }
         self.table.leave(Subject::Path(id));
-        if let Some(wd) = &self.directories[home].wd {
-            self.table.name(wd.clone(), &name, Subject::Path(id));
-        }
-        if self.directories[home].poll {
+        let directory = &self.directories[home];
+        if directory.poll {
             self.polled.insert(id);
         } else {
             self.polled.remove(&id);
         }
+        if directory.is_absent() {
+            return Some(Stamp::Absent);
+        }
+        if let Some(wd) = &directory.wd {
+            self.table.name(wd.clone(), name, Subject::Path(id));
+        }
         // Looked at after the watch began, so that no change can come in between.
-        if route::leads_on(self.path(id)) {
+        let found = Stamp::of_entry(&path);
+        if found.is_none() {
             self.walk(Subject::Path(id));
         }
+        found
     }
 
     /// The directory of this spelling, which is followed from the first time on.
-    fn home(&mut self, path: Vec<u8>) -> usize {
-        if let Some(&home) = self.homes.get(&path) {
+    fn home(&mut self, path: &[u8]) -> usize {
+        if let Some(&home) = self.homes.get(path) {
             return home;
         }
         let home = self.directories.len();
-        self.homes.insert(path.clone(), home);
-        self.directories.push(Directory { path, wd: None, poll: false, members: Vec::new() });
-        self.follow_directory(home);
+        let mut ancestors = std::iter::successors(split(path), |(path, _)| split(path));
+        let above = ancestors.find_map(|(path, _)| self.homes.get(path).copied());
+        if let Some(above) = above {
+            self.directories[above].below.push(home);
+        }
+        self.homes.insert(path.to_vec(), home);
+        self.directories.push(Directory {
+            path: path.to_vec(),
+            wd: None,
+            poll: false,
+            members: Vec::new(),
+            above,
+            below: Vec::new(),
+        });
+        self.find_directory(home);
         home
     }
 
-    fn follow_directory(&mut self, directory: usize) {
-        self.walk(Subject::Directory(directory));
+    /// Looks anew where a directory is, and those below it. Adds those that are
+    /// not where they were to `moved`, or may not be.
+    fn follow_directory(&mut self, directory: usize, moved: &mut Vec<usize>) {
+        let was_absent = self.directories[directory].is_absent();
+        self.find_directory(directory);
+        if was_absent && self.directories[directory].is_absent() {
+            return;
+        }
+        moved.push(directory);
+        for at in 0..self.directories[directory].below.len() {
+            self.follow_directory(self.directories[directory].below[at], moved);
+        }
+    }
+
+    /// Watches what decides where a directory is.
+    fn find_directory(&mut self, directory: usize) {
+        if let Some(above) = self.directories[directory].above
+            && self.is_absent_below(directory, above)
+        {
+            (self.directories[directory].wd, self.directories[directory].poll) = (None, false);
+        } else {
+            self.walk(Subject::Directory(directory));
+        }
+    }
+
+    /// Whether a directory is not there, if what is known of the one above is
+    /// enough to tell. Then it is watched for.
+    fn is_absent_below(&mut self, directory: usize, above: usize) -> bool {
+        let (subject, known) = (Subject::Directory(directory), &self.directories[above]);
+        if known.is_absent() {
+            self.table.leave(subject);
+            return true;
+        }
+        let path = &self.directories[directory].path;
+        let Some((parent, name)) = split(path) else { return false };
+        let (Some(wd), false) = (&known.wd, known.poll) else { return false };
+        if parent != known.path || matches!(name, b"" | b"." | b"..") {
+            return false;
+        }
+        self.table.leave(subject);
+        self.table.name(wd.clone(), name, subject);
+        // Again, after the watch began.
+        Stamp::of_entry(path) == Some(Stamp::Absent)
     }
 
     /// Walks from the root, and watches what decides where that leads.
@@ -417,7 +504,11 @@ impl Watcher {
             .watches()
             .add(directory, mask | WatchMask::MASK_ADD | WatchMask::ONLYDIR)
             .map_err(|error| errno(&error))?;
-        self.watched.insert(directory.to_path_buf(), wd.clone());
+        if let Some(former) = self.watched.insert(directory.to_path_buf(), wd.clone())
+            && former != wd
+        {
+            self.forget_below(directory, former);
+        }
         if mask != ITSELF && route::is_remote(directory) {
             self.degrade(Degraded::Remote(directory.to_path_buf()));
             return Ok(None);
@@ -425,11 +516,157 @@ impl Watcher {
         Ok(Some(wd))
     }
 
+    /// Another directory is where `former` was, and what is known of those below is of
+    /// that. Once the kernel says that these are watched no more, who passed there
+    /// looks anew.
+    fn forget_below(&mut self, directory: &Path, former: WatchDescriptor) {
+        let is_below = |path: &Path| path != directory && path.starts_with(directory);
+        let below = self.watched.extract_if(|path, _| is_below(path)).map(|(_, wd)| wd);
+        let stale: Vec<_> = below.chain([former]).collect();
+        for wd in stale {
+            if let Some(inotify) = &self.inotify {
+                // Or it was removed itself, and the kernel has said so.
+                let _ = inotify.watches().remove(wd);
+            }
+        }
+    }
+
     fn degrade(&mut self, reason: Degraded) {
         self.degraded.push(reason);
     }
 }
 
+/// The directory of a path, as it is spelled, and the name there.
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let slash = path.iter().rposition(|byte| *byte == b'/')?;
+    Some((&path[..slash], &path[slash + 1..]))
+}
+
 fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// Where the files that are looked for may be, shallow and deep.
+    const PLACES: [&str; 8] = [
+        "m.lua",
+        "a/m.lua",
+        "a/m/init.lua",
+        "a/b/m.lua",
+        "a/b/m/init.lua",
+        "b/m.lua",
+        "l/m.lua",
+        "l/b/m.lua",
+    ];
+    const DIRECTORIES: [&str; 6] = ["a", "b", "a/b", "a/m", "a/b/m", "l"];
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Watch(usize),
+        Make(usize),
+        Write(usize),
+        Remove(usize),
+        Move(usize, usize),
+        Link(usize, usize),
+        Read,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (place, directory) = (0..PLACES.len(), 0..DIRECTORIES.len());
+        prop_oneof![
+            4 => place.clone().prop_map(Step::Watch),
+            1 => directory.clone().prop_map(Step::Make),
+            3 => place.prop_map(Step::Write),
+            2 => directory.clone().prop_map(Step::Remove),
+            2 => (directory.clone(), directory.clone()).prop_map(|(from, to)| Step::Move(from, to)),
+            1 => (directory.clone(), directory).prop_map(|(from, to)| Step::Link(from, to)),
+            2 => Just(Step::Read),
+        ]
+    }
+
+    fn act(root: &Path, step: &Step) {
+        // Many come to nothing, as what they need is not there.
+        let directory = |which: &usize| root.join(DIRECTORIES[*which]);
+        let _ = match step {
+            Step::Make(which) => fs::create_dir(directory(which)),
+            Step::Write(which) => {
+                let at = root.join(PLACES[*which]);
+                let _ = at.parent().map(fs::create_dir_all);
+                fs::write(at, "text")
+            }
+            Step::Remove(which) => {
+                let at = directory(which);
+                if at.is_symlink() { fs::remove_file(at) } else { fs::remove_dir_all(at) }
+            }
+            Step::Move(from, to) => fs::rename(directory(from), directory(to)),
+            Step::Link(from, to) => symlink(directory(to), directory(from)),
+            Step::Watch(_) | Step::Read => Ok(()),
+        };
+    }
+
+    /// Nothing is read for every step, so that events and what is found by then are of
+    /// different moments, as they are in a session.
+    fn touches_whatever_changes(steps: &[Step]) -> Result<(), TestCaseError> {
+        let root = std::env::temp_dir().canonicalize().unwrap();
+        let thread = std::thread::current();
+        let root = root.join(format!("forkmon-watch-{}-{:?}", std::process::id(), thread.id()));
+        let _ = fs::remove_dir_all(&root);
+        fs::create_dir(&root).unwrap();
+        let mut watcher = Watcher::new(false);
+        let mut known: FxHashMap<PathId, Stamp> = FxHashMap::default();
+        for step in steps.iter().chain([&Step::Read]) {
+            act(&root, step);
+            match step {
+                Step::Watch(which) => {
+                    let path = root.join(PLACES[*which]);
+                    let path = path.as_os_str().as_bytes();
+                    let (id, found) = watcher.add(path);
+                    let stamp = Stamp::of_file(path);
+                    // What is seen without a look may be of before the events
+                    // that are still to be read.
+                    let found = found.unwrap_or(stamp);
+                    known.entry(id).or_insert(found);
+                }
+                Step::Read => {
+                    for id in watcher.read().into_keys() {
+                        known.insert(id, Stamp::of_file(watcher.path(id)));
+                    }
+                    for (&id, stamp) in &known {
+                        let path = watcher.path(id);
+                        let now = Stamp::of_file(path);
+                        let name = String::from_utf8_lossy(path);
+                        prop_assert!(now == *stamp, "{name}: {stamp:?}, now {now:?}");
+                    }
+                }
+                _ => {}
+            }
+        }
+        prop_assert_eq!(watcher.polled().count(), 0);
+        fs::remove_dir_all(&root).unwrap();
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_that_is_replaced_before_its_events_are_read_is_followed() {
+        let (inner, outer, moved) = (2, 1, Step::Move(0, 1));
+        let replaced = [Step::Write(inner), Step::Watch(inner), moved, Step::Write(inner)];
+        // Another file below the new one is watched, and then the first one goes.
+        let then = [Step::Watch(outer), Step::Read, Step::Remove(3)];
+        touches_whatever_changes(&[&replaced[..], &then[..]].concat()).unwrap();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn whatever_changes_is_touched(steps in prop::collection::vec(step(), 1..60)) {
+            touches_whatever_changes(&steps)?;
+        }
+    }
 }

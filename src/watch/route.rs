@@ -43,15 +43,6 @@ pub fn walk_to_directory(path: &[u8]) -> Vec<Place> {
     places
 }
 
-/// Whether a path does not end where it says: a link leads elsewhere, and of a
-/// directory everything below counts.
-pub fn leads_on(path: &[u8]) -> bool {
-    lstat(Path::new(OsStr::from_bytes(path))).is_ok_and(|found| {
-        let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
-        matches!(kind, SFlag::S_IFLNK | SFlag::S_IFDIR)
-    })
-}
-
 /// The places on the way, and the directory it ends at, if it does.
 fn walk_through(path: &[u8]) -> (Vec<Place>, Option<PathBuf>) {
     let mut places = Vec::new();

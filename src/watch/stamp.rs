@@ -7,7 +7,9 @@
 //! digest of the content, which tells.
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, SFlag, fstat, stat};
+use nix::sys::stat::{FileStat, SFlag, fstat, lstat, stat};
+use nix::unistd::geteuid;
+use rustc_hash::FxHasher;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
@@ -46,7 +48,7 @@ impl Stamp {
     /// The stamp of what `path` leads to now.
     pub fn of(path: &[u8]) -> Stamp {
         match stat(Path::new(OsStr::from_bytes(path))) {
-            Ok(found) if is_directory(&found) => Stamp::Tree(tree_digest(path)),
+            Ok(found) if kind(&found) == SFlag::S_IFDIR => Stamp::Tree(tree_digest(path)),
             Ok(found) => Stamp::from_stat(&found),
             Err(_) => Stamp::Absent,
         }
@@ -59,6 +61,31 @@ impl Stamp {
             Ok(found) => Stamp::from_stat(&found),
             Err(_) => Stamp::Absent,
         }
+    }
+
+    /// The same, and whether it is certain what opening it would come to: there is
+    /// nothing, or a file that we can read.
+    pub fn of_readable(path: &[u8]) -> (Stamp, bool) {
+        match stat(Path::new(OsStr::from_bytes(path))) {
+            Ok(found) => {
+                let bits = found.st_mode & 0o444;
+                let is_own = || found.st_uid == geteuid().as_raw();
+                let readable = bits == 0o444 || bits & 0o400 != 0 && is_own();
+                (Stamp::from_stat(&found), readable && kind(&found) == SFlag::S_IFREG)
+            }
+            // Others may be gone at the next try, as those of a file server.
+            Err(error) => (Stamp::Absent, matches!(error, Errno::ENOENT | Errno::ENOTDIR)),
+        }
+    }
+
+    /// The stamp of what stands at `path` itself, or `None` where that leads on: to
+    /// where a link points, or to all that is in a directory.
+    pub fn of_entry(path: &[u8]) -> Option<Stamp> {
+        let Ok(found) = lstat(Path::new(OsStr::from_bytes(path))) else {
+            return Some(Stamp::Absent);
+        };
+        let leads_on = matches!(kind(&found), SFlag::S_IFLNK | SFlag::S_IFDIR);
+        (!leads_on).then(|| Stamp::from_stat(&found))
     }
 
     fn from_stat(found: &FileStat) -> Stamp {
@@ -84,8 +111,14 @@ impl Stamp {
         matches!(*self, Stamp::File { modified, .. } if modified > time)
     }
 
+    /// A digest of the content of the file at `path`, if one is `wanted` anyway or the
+    /// stamp alone does not settle what the file was like.
+    pub fn content(&self, path: &[u8], wanted: bool) -> Option<u64> {
+        if wanted || self.is_fresh() { content_digest(path) } else { None }
+    }
+
     /// Whether a write within the clock tick of this stamp could go unseen.
-    pub fn is_fresh(&self) -> bool {
+    fn is_fresh(&self) -> bool {
         let Stamp::File { changed, .. } = *self else { return false };
         self.is_younger_than(TICK) || is_within(changed, TICK)
     }
@@ -119,13 +152,14 @@ fn is_within(time: i64, age: Duration) -> bool {
     now.abs_diff(time) < age.as_nanos() as u64
 }
 
-fn is_directory(found: &FileStat) -> bool {
-    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+fn kind(found: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT
 }
 
-/// A digest of bytes: equal bytes, equal digest, in every process of a session.
+/// A digest of a path: equal bytes, equal digest, in every process of a session.
+/// Quick, as there are many of them.
 pub fn digest(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FxHasher::default();
     hasher.write(bytes);
     hasher.finish()
 }
@@ -140,7 +174,7 @@ pub fn content_digest(path: &[u8]) -> Option<u64> {
     }
     let mut file = File::open(path).ok()?;
     let opened = fstat(&file).ok()?;
-    if SFlag::from_bits_truncate(opened.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+    if kind(&opened) != SFlag::S_IFREG {
         return None;
     }
     let mut hasher = DefaultHasher::new();

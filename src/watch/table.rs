@@ -2,13 +2,13 @@
 //! the subjects (paths, or directories that paths share) whose walk passed there.
 
 use super::stamp::is_scratch;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::hash::Hash;
 
 /// The subjects that depend on one directory.
 #[derive(Debug)]
 struct Node<S> {
-    names: HashMap<Vec<u8>, Vec<S>>,
+    names: FxHashMap<Vec<u8>, Vec<S>>,
     every: Vec<S>,
     itself: Vec<S>,
     /// Its entries are, or have been, asked for: the kernel reports them.
@@ -18,9 +18,9 @@ struct Node<S> {
 /// The table; `W` identifies a watched directory, `S` a subject.
 #[derive(Debug)]
 pub struct Table<W, S> {
-    nodes: HashMap<W, Node<S>>,
+    nodes: FxHashMap<W, Node<S>>,
     /// Where each subject is entered, to take it out again.
-    places: HashMap<S, Vec<Entry<W>>>,
+    places: FxHashMap<S, Vec<Entry<W>>>,
 }
 
 #[derive(Debug)]
@@ -32,14 +32,14 @@ enum Entry<W> {
 
 impl<W, S> Default for Table<W, S> {
     fn default() -> Self {
-        Table { nodes: HashMap::new(), places: HashMap::new() }
+        Table { nodes: FxHashMap::default(), places: FxHashMap::default() }
     }
 }
 
 impl<W: Hash + Eq + Clone, S: Hash + Eq + Copy> Table<W, S> {
     fn node(&mut self, directory: &W) -> &mut Node<S> {
         self.nodes.entry(directory.clone()).or_insert_with(|| Node {
-            names: HashMap::new(),
+            names: FxHashMap::default(),
             every: Vec::new(),
             itself: Vec::new(),
             has_names: false,

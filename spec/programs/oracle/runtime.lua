@@ -10,8 +10,8 @@ local trace_file = os.getenv 'ORACLE_TRACE'
 
 local o = {}
 local forkmon -- nil in a cold run of a program that does not enable it itself
-local printed, sum, labels, owned = 0, 7, 0, 0
-local heaps, held, log = {}, {}, nil
+local printed, sum, labels = 0, 7, 0
+local heaps, held, owned, log = {}, {}, {}, nil
 local reached = {}
 
 local function note(path)
@@ -111,29 +111,53 @@ function o.checkpoint(label)
   if forkmon then forkmon.checkpoint(label) end
 end
 
---- A file of the program's own, written and read back; some by a detour. What it holds does not
--- change once it was read: disks do not go back in time with a program.
+local function write(path, text, mode)
+  local file = assert(io.open(path, mode or 'w'))
+  file:write(text)
+  file:close()
+end
+
+--- A file of the program's own, written and read back; some by a detour.
 function o.own(name, way)
-  owned = owned + 1
-  name = ('../own/%s-%d.own'):format(name, owned)
+  name = ('../own/%s-%d.own'):format(name, #owned + 1)
+  owned[#owned + 1] = name
   local text = name .. sum .. '\n'
-  local function write(path)
-    local file = assert(io.open(path, 'w'))
-    file:write(text)
-    file:close()
-  end
   if way == 'detour' then
-    write(name .. '.part')
+    write(name .. '.part', text)
     assert(os.rename(name .. '.part', name))
   else
-    write(name)
+    write(name, text)
   end
   if way == 'gone' then assert(os.remove(name)) end
   o.open(name)
   if way == 'twice' then
-    write(name)
+    write(name, text)
     o.lines(name)
   end
+end
+
+--- Changes a file of its own that it may have read meanwhile, and reads it. A disk does not go
+-- back in time with the program: it has to be resumed from before the first change.
+function o.again(way)
+  if #owned == 0 then return end
+  local name = owned[sum % #owned + 1]
+  local text = ('%s %.0f\n'):format(way, sum)
+  local found = io.open(name)
+  mix(found and found:read '*a')
+  if found then found:close() end
+  if way == 'rewrite' or not found then
+    write(name, text)
+  elseif way == 'append' then
+    write(name, text, 'a')
+  elseif way == 'update' then
+    write(name, text, 'r+')
+  elseif way == 'replace' then
+    write(name .. '.part', text)
+    assert(os.rename(name .. '.part', name))
+  else
+    assert(os.remove(name))
+  end
+  o.open(name)
 end
 
 --- A file that stays open for writing and is read in the end.

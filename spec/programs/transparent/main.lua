@@ -91,6 +91,33 @@ end
 package.preload.preloaded = function(...) return { select('#', ...) } end
 try('preload', function() return require('preloaded')[1] end)
 
+-- Searches in which the first places are empty, hold what cannot be read, or are no paths.
+for _, path in ipairs {
+  './none/?.lua;./?.lua', '/none/?/init.lua;;./none/?;./folder/?.lua;./?.lua', './?;./folder/?.lua',
+  './none/?.lua;./?/?', './none/?\0/?.lua;./?.lua', './none/?.lua;./?.lua/inner.lua',
+} do
+  local before = package.path
+  package.path = path
+  for _, name in ipairs { 'ok', 'inner', 'taken', 'folder.inner', 'broken', 'none', 'text', 'none;./ok', '?', '' } do
+    package.loaded[name] = nil
+    try('search ' .. path:gsub('%z', '0') .. ' for ' .. name, require, name)
+    try('searcher', (package.searchers or package.loaders)[2], name)
+  end
+  -- Nothing of a search that ended in an error is left for the next.
+  try('search', require, 'broken')
+  package.path = './no/?.lua'
+  try('search', require, 'nowhere')
+  package.path = before
+end
+do
+  local before = package.path
+  package.path = nil
+  try('search', require, 'nowhere')
+  package.path = setmetatable({}, { __tostring = function() return './?.lua' end })
+  try('search', require, 'nowhere')
+  package.path = before
+end
+
 -- Levels: whom an error blames, and what a traceback shows.
 try('level', dofile, 'levels.lua')
 try('level', function() require 'levels' end)

@@ -1,8 +1,10 @@
-//! The processes of a session, as `/proc` shows them.
+//! Other processes, as `/proc` shows them.
 
+use nix::time::ClockId;
 use nix::unistd::Pid;
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 /// When a process started, for comparison with others of this boot: clock ticks,
 /// and the pid where those are equal.
@@ -38,6 +40,11 @@ pub fn started(pid: i32) -> Option<Started> {
     stat(pid).map(|found| Started(found.started, pid))
 }
 
+/// When a process started, in clock ticks since boot.
+pub fn start_ticks(pid: i32) -> Option<u64> {
+    stat(pid).map(|found| found.started)
+}
+
 /// The memory of a process in bytes, what it shares divided by those it shares
 /// it with (PSS).
 pub fn memory(pid: i32) -> Option<u64> {
@@ -46,9 +53,21 @@ pub fn memory(pid: i32) -> Option<u64> {
     Some(amount.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
+/// What a process is doing, by the kernel's letters; `None` when it is gone.
+pub fn state(pid: i32) -> Option<u8> {
+    stat(pid).map(|found| found.state)
+}
+
 /// Whether a process is stopped by job control.
 pub fn is_stopped(pid: i32) -> bool {
-    stat(pid).is_some_and(|found| found.state == b'T')
+    state(pid) == Some(b'T')
+}
+
+/// The processor time that a process has used.
+pub fn processor_time(pid: i32) -> Duration {
+    ClockId::pid_cpu_clock_id(Pid::from_raw(pid))
+        .and_then(ClockId::now)
+        .map_or(Duration::ZERO, Duration::from)
 }
 
 /// Whether a process is there and has not ended yet.
@@ -91,11 +110,11 @@ fn children_by_scan(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// Everything that descends from this process, apart from `except` and what
-/// descends from those.
-pub fn descendants(except: &HashSet<i32>) -> Vec<i32> {
+/// Everything that descends from the `roots`, apart from `except` and what descends
+/// from those.
+pub fn descendants(roots: &[Pid], except: &HashSet<i32>) -> Vec<i32> {
     let mut found = Vec::new();
-    let mut ahead = vec![Pid::this().as_raw()];
+    let mut ahead: Vec<i32> = roots.iter().map(|root| root.as_raw()).collect();
     while let Some(parent) = ahead.pop() {
         for child in children(parent) {
             if !except.contains(&child) && !found.contains(&child) {
@@ -127,8 +146,8 @@ mod tests {
         let own = Pid::this().as_raw();
         assert!(children(own).contains(&pid));
         assert!(children_by_scan(own).contains(&pid));
-        assert!(descendants(&HashSet::new()).contains(&pid));
-        assert!(!descendants(&HashSet::from([pid])).contains(&pid));
+        assert!(descendants(&[Pid::this()], &HashSet::new()).contains(&pid));
+        assert!(!descendants(&[Pid::this()], &HashSet::from([pid])).contains(&pid));
         assert!(started(pid) > started(own));
         assert!(is_alive(pid));
         child.kill().unwrap();

@@ -1,0 +1,1 @@
+return 'in a folder that is called as a file'
