@@ -359,7 +359,8 @@ local function nelua()
   local watching = { PATH = rock .. '/bin:' .. os.getenv 'PATH' }
   local function start(folder, env, ...)
     local options = { ... }
-    options.cwd, options.env = folder, env
+    options.cwd, options.env = folder, env or {}
+    options.env.LUA_INIT = programs.BALLAST
     for _, word in ipairs(job) do options[#options + 1] = word end
     return runner.start(options)
   end
