@@ -97,12 +97,12 @@ end
 ---@type forkmon.Report
 local report = {
   read = function(path)
-    resumed(core.visit(path, watched, resuming))
+    resumed(core.visit(path, resuming))
   end,
 
   look_up = function(name, templates, dot, slashes)
     name = search.spelled(name, dot, slashes)
-    local resume, from = core.look_up(name, templates, search.separator, search.mark, watched, resuming)
+    local resume, from = core.look_up(name, templates, resuming)
     resumed(resume)
     return from
   end,
@@ -166,7 +166,7 @@ local function adopt(new)
   for index, path in ipairs(new.watch) do new.watch[index] = core.absolute(path) end
   local tail
   watched, is_ignored, tail = filter.compile(new.filter, new.ignore, core.warn)
-  core.filter(tail)
+  core.filter(watched, tail)
   settings = new
 end
 

@@ -19,7 +19,7 @@ local function core()
       return (table.unpack or unpack)(answers[name] or {}, 1, 3)
     end
   end
-  local visit, join = note 'visit', note 'join'
+  local visit, join, watched = note 'visit', note 'join', nil
   return {
     VERSION = native.VERSION, LUA = native.LUA, PLATFORM = 'linux',
     start = function(settings)
@@ -30,19 +30,19 @@ local function core()
     active = function() return true end,
     disable = note 'disable', checkpoint = note 'checkpoint', watch = note 'watch',
     wrote = note 'wrote', effect = note 'effect', warn = note 'warn',
-    visit = function(path, watched, joins)
+    visit = function(path, joins)
       path = absolute(path)
       if watched(path) then return (joins and join or visit)(path) end
     end,
-    look_up = function(name, templates, separator, mark, watched)
+    look_up = function(name, templates)
       local wanted = {}
-      for template in templates:gmatch('[^' .. separator .. ']+') do
-        local path = absolute((template:gsub('%' .. mark, name)))
+      for template in templates:gmatch '[^;]+' do
+        local path = absolute((template:gsub('%?', name)))
         if watched(path) then wanted[#wanted + 1] = path end
       end
       if wanted[1] then calls[#calls + 1] = 'candidates ' .. table.concat(wanted, ' ') end
     end,
-    filter = function() end,
+    filter = function(new) watched = new end,
     absolute = absolute,
     hook = function() end, clock = os.clock,
     reopens = function(reopens) reopened = reopens end,

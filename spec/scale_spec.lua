@@ -35,4 +35,26 @@ support.each_lua(function(lua)
     end
     program:stop()
   end)
+
+  it('watches 10,000 files with the limits of a machine as it is installed', function()
+    local project = support.project {
+      ['main.lua'] = [[
+        for i = 1, 10000 do dofile(('folder%d/file%d.lua'):format(i % 100, i)) end
+        local status = assert(require('forkmon').status())
+        print('total', TOTAL, status.files, status.polled, #status.checkpoints)
+        io.stdout:flush()
+        io.read()
+      ]],
+    }
+    for folder = 0, 99 do project:mkdir(('folder%d'):format(folder)) end
+    for i = 1, 10000 do project:write(('folder%d/file%d.lua'):format(i % 100, i), 'TOTAL = (TOTAL or 0) + 1') end
+    local program = lua:forkmon { '--quiet', '--max-checkpoints=4', 'main.lua', cwd = project.root, stdin = 'pipe' }
+    for more, i in ipairs { 9900, 1, 5000 } do
+      local pattern = ('total\t%d\t10001\t0\t(%%d+)\n'):format(9999 + more)
+      assert.is_true(tonumber((program:expect_match(pattern))) <= 4)
+      project:append(('folder%d/file%d.lua'):format(i % 100, i), ' TOTAL = TOTAL + 1')
+    end
+    program:expect 'total\t10003\t'
+    program:stop()
+  end)
 end)

@@ -1,9 +1,11 @@
 //! `forkmon.core` for Lua: arguments in, bytes exact, nothing else.
 
 use crate::control::{Reply, Request, Status};
-use crate::paths::{Gaps, absolute, absolute_from, is_openable, places, working_directory};
-use crate::program::{AsRead, Candidate, Change, Program, Resume, Start, StartError};
-use crate::searches::Search;
+use crate::paths::{
+    Gaps, SEPARATOR, absolute, absolute_from, fill, is_openable, templates_of, working_directory,
+};
+use crate::program::{AsRead, Change, Program, Resume, Start, StartError};
+use crate::searches::{Candidate, Search, Trail};
 use crate::settings::Settings;
 use crate::supervisor::events::Sink;
 use crate::supervisor::restart::{SESSION, process_start};
@@ -16,7 +18,6 @@ use crate::watch::Stamp;
 use crate::{control, report};
 use mlua::{Error, ExternalResult, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use nix::sys::signal::{SigHandler, Signal};
-use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
@@ -24,9 +25,8 @@ use std::os::unix::ffi::OsStrExt;
 thread_local! {
     /// The program of this process. A clone has its own copy, as of everything.
     static PROGRAM: RefCell<Option<Program>> = const { RefCell::new(None) };
-    /// How many searches there were, and the gaps in their templates.
-    static GAPS: RefCell<(usize, Gaps)> = RefCell::default();
-    static TAILS: RefCell<Tails> = RefCell::default();
+    static SCOUT: RefCell<Scout> = RefCell::default();
+    static FILTER: RefCell<Filter> = RefCell::default();
 }
 
 #[cfg(feature = "lua51")]
@@ -46,15 +46,18 @@ const LUA: &str = "LuaJIT";
 pub const IDENTITY: [(&CStr, &str); 3] =
     [(c"VERSION", env!("CARGO_PKG_VERSION")), (c"LUA", LUA), (c"PLATFORM", std::env::consts::OS)];
 
-/// The filter's answers that only depend on the end of a path.
+/// What is known of the filter, whose function the registry has by the name of [`WATCHED`].
 #[derive(Default)]
-struct Tails {
+struct Filter {
     /// How many bytes of a path matter; `None`: all may.
     length: Option<usize>,
-    known: FxHashMap<Vec<u8>, bool>,
+    /// Its answers to such tails.
+    known: Vec<(Vec<u8>, bool)>,
 }
 
-/// For so many searches gaps are looked for once: a program's are mostly alike.
+const WATCHED: &str = "forkmon.watched";
+
+/// After so many searches gaps are learned anew, as some may have closed.
 const GAPS_LAST: usize = 64;
 
 /// As many answers are kept: a program opens files of a few kinds.
@@ -103,8 +106,9 @@ pub fn module(lua: &Lua) -> Result<Table> {
     )?;
     add(
         "filter",
-        lua.create_function(|_, length: Option<usize>| {
-            TAILS.set(Tails { length, known: FxHashMap::default() });
+        lua.create_function(|lua, (watched, length): (Function, Option<usize>)| {
+            lua.set_named_registry_value(WATCHED, watched)?;
+            FILTER.set(Filter { length, known: Vec::new() });
             with(Program::forget_searches);
             Ok(())
         }),
@@ -360,93 +364,107 @@ fn as_read(path: &[u8], began: i64, content: bool) -> Option<AsRead> {
 }
 
 /// A file is about to be read, if the filter takes it. `joins`: it is no stop point.
-fn visit(lua: &Lua, (path, watched, joins): (LuaString, Function, bool)) -> Result<Value> {
+fn visit(lua: &Lua, (path, joins): (LuaString, bool)) -> Result<Value> {
     let path = absolute(&path.as_bytes());
-    if !decide(lua, &watched, &path)? {
+    if !is_watched(lua, &path)? {
         return Ok(Value::Nil);
     }
     resumed(lua, with(|program| program.visit(&path, joins)).flatten())
 }
-
-/// What a search is for: the name as it stands in paths, the templates, what
-/// separates them, what stands for the name, the filter, and whether it joins.
-type Sought = (LuaString, LuaString, LuaString, LuaString, Function, bool);
 
 /// A search is about to be made. Besides a resume, returns from which template on
 /// it comes to the same, if that is not the first: no file is at the places before.
 /// One that joins is no stop point.
 fn look_up(
     lua: &Lua,
-    (name, templates, separator, mark, watched, joins): Sought,
+    (name, templates, joins): (LuaString, LuaString, bool),
 ) -> Result<(Value, Option<usize>)> {
     if with(Program::has_memory) == Some(false) {
         return Ok((Value::Nil, None));
     }
     let (name, templates) = (name.as_bytes(), templates.as_bytes());
-    let (Some(&separator), Some(&mark)) = (separator.as_bytes().first(), mark.as_bytes().first())
-    else {
-        return Err(Error::runtime("look_up: no separator or mark given"));
-    };
     // The filter may be the user's function, which may open files in turn: it
     // must not run while the program's state is borrowed.
     let directory = working_directory();
-    let mut gaps = GAPS.take();
-    if gaps.0.is_multiple_of(GAPS_LAST) {
-        gaps.1 = Gaps::find(&templates, separator, mark, &directory);
-    }
-    gaps.0 += 1;
-    let mut search = || -> Result<(Vec<Candidate>, Option<usize>)> {
-        let (mut candidates, mut certain) = (Vec::new(), true);
-        gaps.1.expire();
-        for (at, path) in places(&name, &templates, separator, mark) {
-            let path = absolute_from(&directory, path);
-            let (stamp, sure) = match gaps.1.swallow(&path) {
-                true => (Stamp::Absent, true),
-                false => Stamp::of_readable(&path),
-            };
-            certain &= sure;
-            let watched = decide(lua, &watched, &path)?;
-            // Lua goes on past a file that it cannot open.
-            let found = stamp != Stamp::Absent && (sure || is_openable(&path));
-            candidates.push(Candidate { path, stamp, watched });
-            if found {
-                return Ok((candidates, (certain && at > 0).then_some(at + 1)));
-            }
-        }
-        Ok((candidates, None))
-    };
     let which = Search { name: &name, templates: &templates, directory: &directory };
-    let (candidates, mut from) = search()?;
-    let resume = with(|program| program.visit_search(&which, candidates, joins)).flatten();
+    let mut scout = SCOUT.take();
+    let mut from = scout.search(lua, &which)?;
+    let resume = with(|program| program.visit_search(&which, &scout.trail, joins)).flatten();
     if resume.is_some() {
-        let candidates;
-        (candidates, from) = search()?;
-        with(|program| program.record_search(&which, candidates));
+        from = scout.search(lua, &which)?;
+        with(|program| program.record_search(&which, &scout.trail));
     }
-    GAPS.set(gaps);
+    SCOUT.set(scout);
     // The interpreter takes a name with a separator in it for two, and nothing
     // after a zero byte for a template.
-    if name.contains(&separator) || templates.contains(&0) {
+    if name.contains(&SEPARATOR) || templates.contains(&0) {
         from = None;
     }
     Ok((resumed(lua, resume)?, from))
 }
 
+/// Looks where searches will. Kept, so that a search need not ask for memory.
+#[derive(Default)]
+struct Scout {
+    searches: usize,
+    gaps: Gaps,
+    trail: Trail,
+    path: Vec<u8>,
+}
+
+impl Scout {
+    /// Looks at the places of a search, up to the one where a file is. Returns where
+    /// in the templates that one's begins if it is certain that no file is before.
+    fn search(&mut self, lua: &Lua, which: &Search) -> Result<Option<usize>> {
+        if self.searches.is_multiple_of(GAPS_LAST) {
+            self.gaps = Gaps::default();
+        }
+        self.searches += 1;
+        self.gaps.expire();
+        self.trail.clear();
+        let mut certain = true;
+        for (at, template) in templates_of(which.templates) {
+            fill(&mut self.path, template, which.name);
+            self.path = absolute_from(which.directory, std::mem::take(&mut self.path));
+            let path = &self.path[..];
+            let is_swallowed = self.gaps.swallow(path);
+            let (stamp, sure) = match is_swallowed {
+                true => (Stamp::Absent, true),
+                false => Stamp::of_readable(path),
+            };
+            if (stamp, sure, is_swallowed) == (Stamp::Absent, true, false) {
+                self.gaps.learn(path, template);
+            }
+            certain &= sure;
+            let watched = is_watched(lua, path)?;
+            self.trail.push(Candidate { path, stamp, watched });
+            // Lua goes on past a file that it cannot open.
+            if stamp != Stamp::Absent && (sure || is_openable(path)) {
+                return Ok((certain && at > 0).then_some(at + 1));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// Asks the filter about an absolute path, or remembers what it said of another
 /// with the same tail where no more matters.
-fn decide(lua: &Lua, watched: &Function, path: &[u8]) -> Result<bool> {
-    let tail = TAILS.with_borrow(|tails| Some(&path[path.len().saturating_sub(tails.length?)..]));
-    if let Some(tail) = tail
-        && let Some(answer) = TAILS.with_borrow(|tails| tails.known.get(tail).copied())
-    {
+fn is_watched(lua: &Lua, path: &[u8]) -> Result<bool> {
+    let tail = FILTER.with_borrow(|filter| Some(path.len().saturating_sub(filter.length?)));
+    let tail = tail.map(|at| &path[at..]);
+    let known = FILTER.with_borrow(|filter| {
+        filter.known.iter().find(|(known, _)| tail == Some(known)).map(|(_, answer)| *answer)
+    });
+    if let Some(answer) = known {
         return Ok(answer);
     }
+    let watched: Function = lua.named_registry_value(WATCHED)?;
     // Nothing where it could not decide.
     let answer: Option<bool> = watched.call(lua.create_string(path)?)?;
     if let (Some(tail), Some(answer)) = (tail, answer) {
-        TAILS.with_borrow_mut(|tails| {
-            if tails.known.len() < MOST_TAILS {
-                tails.known.insert(tail.to_vec(), answer);
+        FILTER.with_borrow_mut(|filter| {
+            if filter.known.len() < MOST_TAILS {
+                filter.known.push((tail.to_vec(), answer));
             }
         });
     }

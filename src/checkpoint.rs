@@ -51,7 +51,8 @@ pub enum Outcome {
 }
 
 /// Takes a checkpoint of this process. Returns once for every time the program
-/// passes here: now, and after each resume.
+/// passes here: now, and after each resume. `ahead`: the parked process copies its
+/// memory meanwhile, so that the program need not.
 ///
 /// # Errors
 /// As [`clone_sibling`].
@@ -60,6 +61,7 @@ pub fn take(
     supervisor: Pid,
     descriptors: &Descriptors,
     outside: &Outside,
+    ahead: bool,
 ) -> nix::Result<Outcome> {
     // What is buffered now would be written by every clone. A stream that cannot
     // be written is the program's to find out about.
@@ -70,7 +72,7 @@ pub fn take(
     let side = clone_sibling(&board.newest_clone);
     if let Ok(Side::Clone) = side {
         descriptors.sever(outside);
-        let letter = park(board, supervisor);
+        let letter = park(board, supervisor, ahead);
         descriptors.restore(outside);
         terminal.restore();
         timers.restore();
@@ -85,8 +87,12 @@ pub fn take(
 }
 
 /// Parks this process for good. Returns in clones of it that are to run on.
-fn park(board: &Board, supervisor: Pid) -> Letter {
+fn park(board: &Board, supervisor: Pid, ahead: bool) -> Letter {
     begin(supervisor);
+    let is_wanted = || is_pending(&WAKE.into());
+    if ahead {
+        copies::make(is_wanted);
+    }
     let mut is_spare = false;
     loop {
         wait_for(WAKE);
@@ -111,7 +117,7 @@ fn park(board: &Board, supervisor: Pid) -> Letter {
                         exit_now(0);
                     }
                     is_spare = true;
-                    copies::make(|| is_pending(&WAKE.into()));
+                    copies::make(is_wanted);
                 }
                 Err(_) => board.spare.store(-1, Ordering::SeqCst),
             }

@@ -127,11 +127,12 @@ impl Record {
                 out.extend(name);
             }
             Record::Dependencies { checkpoint, seen } => {
-                out.push(DEPENDENCIES);
-                put_option(&mut out, checkpoint.map(u64::from));
-                for one in seen {
-                    one.encode(&mut out);
+                let mut dependencies = Dependencies::default();
+                dependencies.begin(*checkpoint);
+                for Seen { path, stamp, content } in seen {
+                    dependencies.add(path, *stamp, *content);
                 }
+                return dependencies.bytes;
             }
             Record::Wrote { path } => {
                 out.push(WROTE);
@@ -198,12 +199,31 @@ impl Record {
     }
 }
 
-impl Seen {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend((self.path.len() as u32).to_le_bytes());
-        out.extend(&self.path);
-        put_option(out, self.content);
-        match self.stamp {
+/// A record of dependencies that is put together path by path. To be used again, so
+/// that a stop point need not ask for memory.
+#[derive(Default)]
+pub struct Dependencies {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Dependencies {
+    /// Begins a record.
+    pub fn begin(&mut self, checkpoint: Option<Index>) {
+        self.count = 0;
+        self.bytes.clear();
+        self.bytes.push(DEPENDENCIES);
+        put_option(&mut self.bytes, checkpoint.map(u64::from));
+    }
+
+    /// Adds what [`Seen`] holds.
+    pub fn add(&mut self, path: &[u8], stamp: Stamp, content: Option<u64>) {
+        self.count += 1;
+        let out = &mut self.bytes;
+        out.extend((path.len() as u32).to_le_bytes());
+        out.extend(path);
+        put_option(out, content);
+        match stamp {
             Stamp::Absent => out.push(0),
             Stamp::File { device, inode, size, modified, changed } => {
                 out.push(1);
@@ -218,6 +238,18 @@ impl Seen {
         }
     }
 
+    /// How many paths are in it.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The record as bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Seen {
     fn decode(input: &mut Reader) -> Option<Seen> {
         let length = input.u32()?;
         let path = input.take(length as usize)?.to_vec();
@@ -240,7 +272,7 @@ impl Seen {
 
 fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
     out.push(u8::from(value.is_some()));
-    out.extend(value.unwrap_or(0).to_le_bytes());
+    out.extend(value.iter().flat_map(|value| value.to_le_bytes()));
 }
 
 /// What the supervisor tells the checkpoint it wakes: why, and how often so far.
@@ -320,9 +352,7 @@ impl<'a> Reader<'a> {
     }
 
     fn option(&mut self) -> Option<Option<u64>> {
-        let present = self.u8()? != 0;
-        let value = self.u64()?;
-        Some(present.then_some(value))
+        Some(if self.u8()? != 0 { Some(self.u64()?) } else { None })
     }
 
     fn is_empty(&self) -> bool {

@@ -7,57 +7,51 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-/// The places where a search for `name` looks, in order, with where in
-/// `templates` each of them begins. What `mark` stands for is the name.
-pub fn places<'a>(
-    name: &'a [u8],
-    templates: &'a [u8],
-    separator: u8,
-    mark: u8,
-) -> impl Iterator<Item = (usize, Vec<u8>)> + 'a {
+/// What separates templates (`package.config`), where paths are as they are on Linux.
+pub const SEPARATOR: u8 = b';';
+
+/// What stands for the name in a template.
+const MARK: u8 = b'?';
+
+/// The templates in a search path, in order, with where each of them begins.
+pub fn templates_of(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut next = 0;
-    let all = templates.split(move |byte| *byte == separator).map(move |template| {
+    let all = path.split(|byte| *byte == SEPARATOR).map(move |template| {
         let at = next;
         next += template.len() + 1;
         (at, template)
     });
-    all.filter(|(_, template)| !template.is_empty()).map(move |(at, template)| {
-        let mut path = Vec::with_capacity(template.len() + name.len());
-        for (number, part) in template.split(|byte| *byte == mark).enumerate() {
-            if number > 0 {
-                path.extend(name);
-            }
-            path.extend(part);
-        }
-        (at, path)
-    })
+    all.filter(|(_, template)| !template.is_empty())
 }
 
-/// Directories that templates begin with and that are not there. What is below one
-/// of them is not there either, which one look at it shows for all.
+/// Makes `place` the place where a template has a search for `name` look.
+pub fn fill(place: &mut Vec<u8>, template: &[u8], name: &[u8]) {
+    place.clear();
+    for (number, part) in template.split(|byte| *byte == MARK).enumerate() {
+        if number > 0 {
+            place.extend(name);
+        }
+        place.extend(part);
+    }
+}
+
+/// Directories that searches look into and that are not there. What is below one of
+/// them is not there either, which one look at it shows for all.
 #[derive(Default)]
-pub struct Gaps(Vec<(Vec<u8>, Option<bool>)>);
+pub struct Gaps {
+    /// With what the last look in this search has shown.
+    gaps: Vec<(Vec<u8>, Option<bool>)>,
+    /// Directories that are there, and no gaps.
+    there: Vec<Vec<u8>>,
+}
+
+/// As many are known: a search looks into few directories.
+const MOST_GAPS: usize = 16;
 
 impl Gaps {
-    /// Looks for the gaps in templates.
-    pub fn find(templates: &[u8], separator: u8, mark: u8, directory: &[u8]) -> Gaps {
-        let mut gaps = Gaps::default();
-        for template in templates.split(|byte| *byte == separator) {
-            let fixed = template.split(|byte| *byte == mark).next().unwrap_or_default();
-            let Some(end) = fixed.iter().rposition(|byte| *byte == b'/') else { continue };
-            let path = absolute_from(directory, fixed[..=end].to_vec());
-            if let Some(gap) = gap_before(&path)
-                && gaps.0.iter().all(|(known, _)| known != gap)
-            {
-                gaps.0.push((gap.to_vec(), None));
-            }
-        }
-        gaps
-    }
-
     /// What is known is of an earlier moment from now on.
     pub fn expire(&mut self) {
-        for (_, is_gap) in &mut self.0 {
+        for (_, is_gap) in &mut self.gaps {
             *is_gap = None;
         }
     }
@@ -66,8 +60,27 @@ impl Gaps {
     /// that it would be in.
     pub fn swallow(&mut self, path: &[u8]) -> bool {
         let is_below = |gap: &[u8]| path.starts_with(gap) && path.get(gap.len()) == Some(&b'/');
-        let gap = self.0.iter_mut().find(|(gap, _)| is_below(gap));
+        let gap = self.gaps.iter_mut().find(|(gap, _)| is_below(gap));
         gap.is_some_and(|(gap, is_gap)| *is_gap.get_or_insert_with(|| is_absent(gap)))
+    }
+
+    /// Nothing is at this absolute path, where this template led: finds out whether
+    /// others will be missed for the same reason.
+    pub fn learn(&mut self, path: &[u8], template: &[u8]) {
+        // A directory of the module's own would be missed by no other.
+        let is_own =
+            template.rsplit(|byte| *byte == MARK).next().is_none_or(|end| end.contains(&b'/'));
+        let parent = &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)];
+        if is_own || self.there.iter().any(|known| known == parent) {
+            return;
+        }
+        if self.gaps.len().max(self.there.len()) == MOST_GAPS {
+            *self = Gaps::default();
+        }
+        match gap_before(parent) {
+            Some(gap) => self.gaps.push((gap.to_vec(), Some(true))),
+            None => self.there.push(parent.to_vec()),
+        }
     }
 }
 
@@ -108,8 +121,7 @@ pub fn absolute(path: &[u8]) -> Vec<u8> {
 /// that the result leads where the original did.
 pub fn absolute_from(directory: &[u8], path: Vec<u8>) -> Vec<u8> {
     // Most paths are so already.
-    let odd = |pair: &[u8]| matches!(pair, b"//" | b"/.");
-    if path.first() == Some(&b'/') && !path.ends_with(b"/") && !path.windows(2).any(odd) {
+    if path.first() == Some(&b'/') && !path.ends_with(b"/") && !is_odd(&path) {
         return path;
     }
     let mut out = Vec::with_capacity(directory.len() + path.len() + 1);
@@ -134,6 +146,13 @@ pub fn absolute_from(directory: &[u8], path: Vec<u8>) -> Vec<u8> {
     out
 }
 
+/// Whether a path has a component that is empty or begins with a dot. Looks at all of
+/// it, which the processor can do in large steps.
+fn is_odd(path: &[u8]) -> bool {
+    let odd = |(one, next): (&u8, &u8)| (*one == b'/') & ((*next == b'/') | (*next == b'.'));
+    path.iter().zip(path.iter().skip(1)).fold(false, |found, pair| found | odd(pair))
+}
+
 fn is_link(path: &[u8]) -> bool {
     let path = Path::new(OsStr::from_bytes(path));
     std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
@@ -145,9 +164,18 @@ mod tests {
     use proptest::prelude::*;
     use std::path::PathBuf;
 
+    fn places(name: &[u8], templates: &[u8]) -> Vec<(usize, Vec<u8>)> {
+        let mut place = Vec::new();
+        let at = |(at, template): (usize, &[u8])| {
+            fill(&mut place, template, name);
+            (at, place.clone())
+        };
+        templates_of(templates).map(at).collect()
+    }
+
     #[test]
     fn each_template_is_a_place() {
-        let found: Vec<_> = places(b"a/b", b";./?.lua;;/x/?/?.lua;/all", b';', b'?').collect();
+        let found = places(b"a/b", b";./?.lua;;/x/?/?.lua;/all");
         let expected: [(usize, &[u8]); 3] =
             [(1, b"./a/b.lua"), (10, b"/x/a/b/a/b.lua"), (21, b"/all")];
         assert_eq!(found, expected.map(|(at, path)| (at, path.to_vec())));
@@ -166,20 +194,36 @@ mod tests {
     fn a_gap_swallows_what_is_below_until_it_is_closed() {
         let scratch = scratch("gaps");
         std::fs::create_dir(scratch.join("there")).unwrap();
-        let directory = scratch.as_os_str().as_bytes();
-        let templates = b"there/?.lua;./none/deep/?.lua;none/?/init.lua;/?.lua;?.lua;/no such/?/?";
-        let mut gaps = Gaps::find(templates, b';', b'?', directory);
-        let swallowed =
-            |gaps: &mut Gaps, path: &str| gaps.swallow(scratch.join(path).as_os_str().as_bytes());
-        assert_eq!(gaps.0.len(), 2);
-        assert!(gaps.swallow(b"/no such/a/a"));
-        assert!(swallowed(&mut gaps, "none/deep/a.lua") && swallowed(&mut gaps, "none/a/init.lua"));
-        assert!(!swallowed(&mut gaps, "there/a.lua") && !swallowed(&mut gaps, "nonesuch/a.lua"));
-        assert!(!swallowed(&mut gaps, "none") && !swallowed(&mut gaps, "a.lua"));
+        let mut gaps = Gaps::default();
+        let at = |path: &str| scratch.join(path).into_os_string().into_vec();
+        for path in ["there/a.lua", "none/deep/a.lua", "a.lua"] {
+            assert!(!gaps.swallow(&at(path)));
+            gaps.learn(&at(path), b"?.lua");
+        }
+        gaps.learn(&at("there/a/init.lua"), b"there/?/init.lua");
+        gaps.learn(b"/no such/a", b"/no such/?");
+        assert_eq!((gaps.gaps.len(), gaps.there.len()), (2, 2));
+        gaps.expire();
+        assert!(gaps.swallow(b"/no such/b/c"));
+        assert!(gaps.swallow(&at("none/deep/b.lua")) && gaps.swallow(&at("none/a/init.lua")));
+        assert!(!gaps.swallow(&at("there/b.lua")) && !gaps.swallow(&at("nonesuch/a.lua")));
+        assert!(!gaps.swallow(&at("none")) && !gaps.swallow(&at("b.lua")));
         std::fs::create_dir(scratch.join("none")).unwrap();
         gaps.expire();
-        assert!(!swallowed(&mut gaps, "none/deep/a.lua"));
+        assert!(!gaps.swallow(&at("none/deep/a.lua")));
         std::fs::remove_dir_all(scratch).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn few_gaps_are_known(names in prop::collection::vec("[a-z]{1,3}", 0..100)) {
+            let mut gaps = Gaps::default();
+            for name in names {
+                gaps.learn(format!("/no such/../{name}/m.lua").as_bytes(), b"?.lua");
+                gaps.learn(format!("/{name}/m.lua").as_bytes(), b"?.lua");
+                prop_assert!(gaps.gaps.len().max(gaps.there.len()) <= MOST_GAPS);
+            }
+        }
     }
 
     #[test]
@@ -204,11 +248,11 @@ mod tests {
             name in "[a/?]{0,3}", templates in "[a;?/]{0,12}"
         ) {
             let (name, templates) = (name.as_bytes(), templates.as_bytes());
-            let all: Vec<_> = places(name, templates, b';', b'?').collect();
+            let all = places(name, templates);
             for (number, (at, _)) in all.iter().enumerate() {
-                let rest = places(name, &templates[*at..], b';', b'?').map(|(_, path)| path);
-                let later = all[number..].iter().map(|(_, path)| path.clone());
-                prop_assert!(rest.eq(later));
+                let rest = places(name, &templates[*at..]);
+                let later = all[number..].iter().map(|(_, path)| path);
+                prop_assert!(rest.iter().map(|(_, path)| path).eq(later));
             }
         }
     }

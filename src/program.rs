@@ -10,13 +10,13 @@
 use crate::board::{Board, Push};
 use crate::checkpoint::{self, Outcome};
 use crate::descriptors::{Descriptors, Emptied, Obstacle, Outside};
-use crate::effects::{Footprint, memory};
+use crate::effects::{Counters, Footprint, memory};
 use crate::guard::{self, ORPHANED};
-use crate::messages::{Index, Letter, Record, Seen, Worth};
+use crate::messages::{Dependencies, Index, Letter, Record, Seen, Worth};
 use crate::placement::{Decision, Memory, Placement, Stop};
 use crate::probe::Probe;
 use crate::report;
-use crate::searches::{Missed, Search, Searches};
+use crate::searches::{Candidate, Missed, Search, Searches, Trail};
 use crate::settings::Settings;
 use crate::supervisor::Split;
 use crate::supervisor::restart::{JoinError, Session};
@@ -125,6 +125,7 @@ pub struct Program {
     next: Index,
     placement: Placement,
     probe: Probe,
+    counters: Counters,
     /// What others could see of the program at the last checkpoint.
     footprint: Option<Footprint>,
     /// When the program would have begun had it never been parked.
@@ -138,6 +139,7 @@ pub struct Program {
     searches: Searches,
     /// What these have found empty.
     missed: Missed,
+    record: Dependencies,
     /// Files the program has made anew, and the checkpoint before that.
     written: FxHashMap<Vec<u8>, Option<Index>>,
     /// Files it has opened with `w+`.
@@ -156,17 +158,6 @@ pub struct Program {
     warned_memory: bool,
     /// This process has been seen to need a keeper.
     kept: bool,
-}
-
-/// A place where the program is about to look for a file.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Absolute path.
-    pub path: Vec<u8>,
-    /// What is there.
-    pub stamp: Stamp,
-    /// The filter takes it.
-    pub watched: bool,
 }
 
 /// What the program is about to do to a file.
@@ -312,8 +303,9 @@ impl Program {
             root: Root::of_this_process(),
             current: None,
             next: 0,
-            placement: Placement::new(start.overhead, start.exact),
+            placement: Placement::new(start.overhead, start.exact, is_parallel()),
             probe: Probe::default(),
+            counters: Counters::of_this_process(),
             footprint: None,
             began: Instant::now(),
             used,
@@ -321,6 +313,7 @@ impl Program {
             seen: FxHashSet::default(),
             searches: Searches::default(),
             missed: Missed::default(),
+            record: Dependencies::default(),
             written: FxHashMap::default(),
             emptied: Emptied::new(),
             reopens: false,
@@ -343,17 +336,18 @@ impl Program {
         for (path, as_read) in start.before {
             // A stamp that no file has makes the supervisor start anew.
             let (stamp, content) = as_read.unwrap_or((Stamp::Tree(0), None));
-            program.send_seen(None, vec![Seen { path, stamp, content }]);
+            let seen = vec![Seen { path, stamp, content }];
+            program.send(&Record::Dependencies { checkpoint: None, seen });
         }
         let name = start.main.clone().unwrap_or_default();
-        let (_, resume) = program.place(&name, Worth::default());
+        let (_, resume) = program.place(&name, Worth::default(), false);
         if program.current.is_none() {
             // Without this checkpoint, too, what comes now was not loaded before.
             (program.current, program.next) = (Some(0), 1);
         }
         for path in start.main.iter().chain(&start.watch) {
             if program.is_short_enough(path) {
-                program.record(path, Stamp::of(path));
+                program.note(path, Stamp::of(path));
             }
         }
         Ok((program, resume))
@@ -406,62 +400,57 @@ impl Program {
         // Whoever was resumed was so because the file has changed.
         let stamp = if resume.is_some() { Stamp::of_file(path) } else { stamp };
         self.announce(path, stamp);
-        self.record(path, stamp);
+        self.note(path, stamp);
         resume
     }
 
     /// A stop point: the program is about to look for a file at these places.
     /// When it is resumed here, the places have to be looked at anew, and what
     /// is found then passed to [`Program::record_search`]. With `joins` it is none.
-    pub fn visit_search(
-        &mut self,
-        search: &Search,
-        mut candidates: Vec<Candidate>,
-        joins: bool,
-    ) -> Option<Resume> {
+    pub fn visit_search(&mut self, search: &Search, trail: &Trail, joins: bool) -> Option<Resume> {
         if !self.can_watch() {
             return None;
         }
-        let count = candidates.len();
-        self.retain_new(search, &mut candidates);
+        let new = self.new_places(search, trail);
         // Named for the file that is found, which is the last.
-        let last = candidates.last()?;
-        let resume = if joins { None } else { self.stop(&last.path, last.stamp) };
+        let last = new.last()?;
+        let resume = if joins { None } else { self.stop(last.path, last.stamp) };
         if resume.is_none() {
-            self.record_new(candidates);
-            self.searches.note(search, count);
+            self.record_new(&new);
+            self.searches.note(search, trail.count());
         }
         resume
     }
 
-    /// Leaves those of the places of a search that become dependencies by it. One that
-    /// was empty the last time and is no more does so, too.
-    fn retain_new(&mut self, search: &Search, candidates: &mut Vec<Candidate>) {
+    /// Those of the places of a search that become dependencies by it. One that was
+    /// empty the last time and is no more does so, too.
+    fn new_places<'a>(&mut self, search: &Search, trail: &'a Trail) -> Vec<Candidate<'a>> {
         let known = self.searches.known(search);
-        let mut at = 0;
-        candidates.retain(|candidate| {
-            at += 1;
-            (at > known || candidate.stamp != Stamp::Absent) && self.is_new(candidate)
-        });
+        let mut new = Vec::with_capacity(trail.count());
+        for (at, candidate) in trail.iter().enumerate() {
+            if (at >= known || candidate.stamp != Stamp::Absent) && self.is_new(&candidate) {
+                new.push(candidate);
+            }
+        }
+        new
     }
 
     /// Makes the places of a search dependencies.
-    pub fn record_search(&mut self, search: &Search, mut candidates: Vec<Candidate>) {
-        let count = candidates.len();
-        self.retain_new(search, &mut candidates);
-        self.record_new(candidates);
-        self.searches.note(search, count);
+    pub fn record_search(&mut self, search: &Search, trail: &Trail) {
+        let new = self.new_places(search, trail);
+        self.record_new(&new);
+        self.searches.note(search, trail.count());
     }
 
-    fn record_new(&mut self, candidates: Vec<Candidate>) {
-        for Candidate { path, stamp, .. } in &candidates {
+    fn record_new(&mut self, candidates: &[Candidate]) {
+        for Candidate { path, stamp, .. } in candidates {
             self.announce(path, *stamp);
             match stamp {
                 Stamp::Absent => self.missed.insert(path),
-                _ => _ = self.seen.insert(path.clone()),
+                _ => _ = self.seen.insert(path.to_vec()),
             }
         }
-        self.depend(candidates.into_iter().map(|candidate| (candidate.path, candidate.stamp)));
+        self.depend(candidates.iter().map(|candidate| (candidate.path, candidate.stamp)));
     }
 
     /// The filter is another: what it did not take before, it may take now.
@@ -473,8 +462,8 @@ impl Program {
     /// empty may do so twice, which does no harm.
     fn is_new(&mut self, candidate: &Candidate) -> bool {
         candidate.watched
-            && (candidate.stamp == Stamp::Absent || !self.seen.contains(&candidate.path))
-            && self.is_short_enough(&candidate.path)
+            && (candidate.stamp == Stamp::Absent || !self.seen.contains(candidate.path))
+            && self.is_short_enough(candidate.path)
     }
 
     /// A checkpoint that the program asks for.
@@ -485,7 +474,8 @@ impl Program {
         if !self.is_active() {
             return (Ok(()), None);
         }
-        self.place(label, Worth { explicit: true, separated: self.has_effect(), hot: false })
+        let worth = Worth { explicit: true, separated: self.has_effect(), hot: false };
+        self.place(label, worth, false)
     }
 
     /// Makes a file or a directory a dependency of the present checkpoint. False when
@@ -495,7 +485,7 @@ impl Program {
             return false;
         }
         if !self.seen.contains(path) && self.is_short_enough(path) {
-            self.record(path, Stamp::of(path));
+            self.note(path, Stamp::of(path));
         }
         self.seen.contains(path)
     }
@@ -604,18 +594,20 @@ impl Program {
         let effect = self.has_effect();
         let hot = self.is_hot(path, stamp);
         let stop = Stop { elapsed: self.began.elapsed(), effect, hot };
+        let worth = Worth { explicit: false, hot, separated: effect };
         match self.placement.decide(stop, memory) {
             Decision::Join => None,
-            Decision::Forced | Decision::Elective => {
-                self.place(path, Worth { explicit: false, hot, separated: effect }).1
-            }
+            Decision::Forced => self.place(path, worth, false).1,
+            Decision::Elective => self.place(path, worth, true).1,
         }
     }
 
     fn has_effect(&self) -> bool {
         self.effect
             || self.effects_unseen
-            || self.footprint.is_none_or(|before| !Footprint::now().is_same_as(&before))
+            || self
+                .footprint
+                .is_none_or(|before| !Footprint::now(&self.counters).is_same_as(&before))
     }
 
     fn is_hot(&mut self, path: &[u8], stamp: Stamp) -> bool {
@@ -632,8 +624,13 @@ impl Program {
     }
 
     /// Takes a checkpoint if one can be taken.
-    fn place(&mut self, name: &[u8], worth: Worth) -> (Result<(), Declined>, Option<Resume>) {
-        match self.take(name, worth) {
+    fn place(
+        &mut self,
+        name: &[u8],
+        worth: Worth,
+        elective: bool,
+    ) -> (Result<(), Declined>, Option<Resume>) {
+        match self.take(name, worth, elective) {
             Ok(resume) => (Ok(()), resume),
             Err(declined) => {
                 self.warn_once(declined);
@@ -642,7 +639,12 @@ impl Program {
         }
     }
 
-    fn take(&mut self, name: &[u8], worth: Worth) -> Result<Option<Resume>, Declined> {
+    fn take(
+        &mut self,
+        name: &[u8],
+        worth: Worth,
+        elective: bool,
+    ) -> Result<Option<Resume>, Declined> {
         let began = Instant::now();
         if !is_set_aside() {
             return Err(Declined::Obstacle(Obstacle::NoMemory));
@@ -664,18 +666,21 @@ impl Program {
         // The clone gets these as they are here, so they are set before.
         self.next += 1;
         self.current = Some(index);
-        self.footprint = Some(Footprint::now());
+        self.footprint = Some(Footprint::now(&self.counters));
         self.effect = false;
         let elapsed = self.began.elapsed();
         let used = self.processor_time();
-        let outcome = checkpoint::take(&self.board, self.supervisor, &descriptors, &self.outside);
+        // What is forced may come often, and each would be copied whole.
+        let ahead = elective && self.placement.copies_ahead(memory().pages);
+        let outcome =
+            checkpoint::take(&self.board, self.supervisor, &descriptors, &self.outside, ahead);
         match outcome {
             Ok(Outcome::Taken(pid)) => {
                 // Where every stop point gets a checkpoint, nobody asks for prices.
                 let fault = (!self.placement.is_exact()).then(|| self.probe.fault());
                 let memory = memory();
                 self.keep(memory);
-                self.placement.taken(elapsed, began.elapsed(), fault, memory);
+                self.placement.taken(elapsed, began.elapsed(), fault, memory, ahead);
                 let at = elapsed.as_micros() as u64;
                 let name = name[..name.len().min(LONGEST_NAME)].to_vec();
                 let bare = descriptors.is_bare(&self.outside);
@@ -688,9 +693,10 @@ impl Program {
                 self.pid = getpid();
                 self.began = Instant::now() - elapsed;
                 self.used = used;
-                // The counters of a clone begin at nought.
+                // They begin at nought in a clone.
                 report::reset_count();
-                self.footprint = Some(Footprint::now());
+                self.counters = Counters::of_this_process();
+                self.footprint = Some(Footprint::now(&self.counters));
                 let memory = memory();
                 self.placement.resumed(elapsed, memory);
                 self.kept = false;
@@ -747,33 +753,33 @@ impl Program {
         }
     }
 
-    fn record(&mut self, path: &[u8], stamp: Stamp) {
+    fn note(&mut self, path: &[u8], stamp: Stamp) {
         self.seen.insert(path.to_vec());
-        self.depend([(path.to_vec(), stamp)]);
+        self.depend([(path, stamp)]);
     }
 
     /// Tells the supervisor what paths looked like before they are opened.
-    fn depend(&mut self, found: impl IntoIterator<Item = (Vec<u8>, Stamp)>) {
-        let (mut seen, mut unfinished) = (Vec::new(), Vec::new());
+    fn depend<'a>(&mut self, found: impl IntoIterator<Item = (&'a [u8], Stamp)>) {
+        let mut record = std::mem::take(&mut self.record);
+        record.begin(self.current);
+        let mut unfinished = Vec::new();
         for (path, stamp) in found {
             // Read while it is still being written: the rest is our own doing, too.
-            if self.written.contains_key(&path) && is_open_for_writing(&path) {
-                unfinished.push(path.clone());
+            if self.written.contains_key(path) && is_open_for_writing(path) {
+                unfinished.push(path.to_vec());
             }
-            let content = stamp.content(&path, self.settings.content);
-            seen.push(Seen { path, stamp, content });
+            if record.count() == MOST_SEEN {
+                self.push(record.bytes());
+                record.begin(self.current);
+            }
+            record.add(path, stamp, stamp.content(path, self.settings.content));
         }
-        self.send_seen(self.current, seen);
+        if record.count() > 0 {
+            self.push(record.bytes());
+        }
+        self.record = record;
         for path in unfinished {
             self.send(&Record::Wrote { path });
-        }
-    }
-
-    fn send_seen(&self, checkpoint: Option<Index>, mut seen: Vec<Seen>) {
-        while !seen.is_empty() {
-            let rest = seen.split_off(seen.len().min(MOST_SEEN));
-            self.send(&Record::Dependencies { checkpoint, seen });
-            seen = rest;
         }
     }
 
@@ -782,9 +788,12 @@ impl Program {
     }
 
     fn send(&self, record: &Record) {
-        let bytes = record.encode();
+        self.push(&record.encode());
+    }
+
+    fn push(&self, record: &[u8]) {
         loop {
-            match self.board.push(&bytes) {
+            match self.board.push(record) {
                 Push::Done => return,
                 Push::Ring => return self.ring(),
                 // The supervisor is at work, or stopped, in which case so shall we be.
@@ -857,6 +866,11 @@ fn split(mask: Mask, supervise: impl FnOnce(Split)) -> nix::Result<Session> {
     timers.restore();
     children(SigHandler::SigIgn);
     Ok(Session { supervisor, board })
+}
+
+/// Whether what a clone does on another processor need not be waited for.
+fn is_parallel() -> bool {
+    std::thread::available_parallelism().is_ok_and(|count| count.get() > 1)
 }
 
 /// The processor time of this process, which begins anew in each clone.

@@ -9,7 +9,7 @@ local ipairs, open, select = ipairs, io.open, select
 
 local slash, separator, mark = match(package.config, '^(.-)\n(.-)\n(.-)\n')
 
-local search = { separator = separator, mark = mark }
+local search = {}
 
 -- Text as a pattern that matches it, and as a replacement that stands for it.
 local function pattern(text) return (gsub(text, '%p', '%%%0')) end

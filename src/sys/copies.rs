@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 /// As much memory is copied: small programs', whose copies cost little and whose faults
 /// are a good part of what a resume takes. Which pages of a large one will be written to
 /// is not known.
-const MOST: usize = 8 << 20;
+const MOST: usize = 32 << 20;
 
 /// So many pages are copied at a time: some 50 us.
 const PAGES: usize = 64;
