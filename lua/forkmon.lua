@@ -164,9 +164,9 @@ local function adopt(new)
     new.colors = core.isatty(2) and (no_color == nil or no_color == '')
   end
   for index, path in ipairs(new.watch) do new.watch[index] = core.absolute(path) end
-  local tail
-  watched, is_ignored, tail = filter.compile(new.filter, new.ignore, core.warn)
-  core.filter(watched, tail)
+  local wanted, ignored
+  watched, is_ignored, wanted, ignored = filter.compile(new.filter, new.ignore, core.warn)
+  core.filter(watched, wanted, ignored)
   settings = new
 end
 
@@ -241,7 +241,7 @@ function forkmon.checkpoint(label)
   if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
   if resuming then return nil, 'no checkpoint can be taken in an on_resume function' end
   local taken, message, resume = core.checkpoint(label)
-  if not taken then return nil, message end
+  if not taken then return nil, message or 'there is no memory left' end
   resumed(resume)
   return resume ~= nil
 end

@@ -210,6 +210,28 @@ support.each_lua(function(lua)
     program:stop()
   end)
 
+  it('stop is heeded, whatever is asked at the same time', function()
+    local program, project = session()
+    local supervisor = support.proc.supervisor(program.pid)
+    posix.kill(supervisor, posix.SIGSTOP)
+    local clients = {}
+    for i, verb in ipairs { 'stop', 'restart' } do
+      clients[i] = lua:forkmon { verb, tostring(program.pid), cwd = project.root, env = environment(), stdin = 'pipe' }
+    end
+    for _, client in ipairs(clients) do
+      support.wait_until('it to have asked', function()
+        local is_connected = false
+        for _, target in pairs(support.proc.descriptors(client.pid)) do
+          is_connected = is_connected or target:find('socket', 1, true) ~= nil
+        end
+        return is_connected and support.proc.state(client.pid) == 'S'
+      end)
+    end
+    posix.kill(supervisor, posix.SIGCONT)
+    assert.same({ 'killed', posix.SIGTERM }, { program:wait() })
+    for _, client in ipairs(clients) do client:wait() end
+  end)
+
   it('stop returns when everything has ended', function()
     local program, project = session()
     assert.same({ 0, '', '' }, { run(project.root, { 'stop' }) })

@@ -212,6 +212,18 @@ support.each_lua(function(lua)
     program:stop 'INT'
   end)
 
+  it('is noticed where a path goes back over a folder that is not there', function()
+    local project, program = start("package.path = 'build/../src/?.lua;lib/?.lua' print((require 'm'))", '%.lua$',
+      { ['src/m.lua'] = "return 'src'", ['lib/m.lua'] = "return 'lib'" })
+    program:expect_exactly 'lib\n'
+    project:write('src/m.lua', "return 'src 2'")
+    project:write('lib/m.lua', "return 'lib 2'")
+    program:expect_exactly 'lib 2\n'
+    project:mkdir 'build'
+    program:expect_exactly 'src 2\n'
+    program:stop 'INT'
+  end)
+
   describe('a module that is looked for in folders that are not there is found when', function()
     local search = [[
       package.path = './%s/?.lua;./%s/?/init.lua;./last/?.lua;./last/?/init.lua'

@@ -6,6 +6,7 @@
 local posix = require 'posix'
 local support = require 'spec.support'
 local lines = require 'spec.support.lines'
+local syscalls = require 'spec.support.syscalls'
 
 support.each_lua(function(lua)
   local three_files = {
@@ -61,6 +62,30 @@ support.each_lua(function(lua)
     project:write('c.lua', "print 'c2'")
     program:expect_exactly(lines.resuming(project:path 'c.lua') .. 'c2\n')
     program:stop 'INT'
+  end)
+
+  it('separates files where one descriptor takes the number of another', function()
+    for _, replaces in ipairs { true, false } do
+      local project = syscalls.project {
+        ['main.lua'] = ([[
+          local sys = require 'syscalls'
+          local first, second = sys.open('first', '0'), sys.open('second', '0')
+          dofile 'a.lua'
+          if %s then sys.dup2(second, first) end
+          dofile 'b.lua'
+          print(B)
+        ]]):format(replaces),
+        ['a.lua'] = '', ['b.lua'] = 'B = 1', first = '', second = '',
+      }
+      assert(os.execute(('touch -d 2001-01-01 %s/*.lua'):format(project.root)))
+      local program = lua:forkmon { '--overhead=0.000001', '--ignore=syscalls', 'main.lua', cwd = project.root,
+        env = { LUA_PATH = './?.lua;;' } }
+      program:expect '1\n'
+      project:write('b.lua', 'B = 2')
+      program:expect(lines.resuming(project:path 'b.lua', not replaces and project:path 'a.lua' or nil))
+      program:expect_exactly '2\n'
+      program:stop 'INT'
+    end
   end)
 
   it('resumes a file without a checkpoint of its own from the one it joined', function()

@@ -1,11 +1,10 @@
 //! `forkmon.core` for Lua: arguments in, bytes exact, nothing else.
 
 use crate::control::{Reply, Request, Status};
-use crate::paths::{
-    Gaps, SEPARATOR, absolute, absolute_from, fill, is_openable, templates_of, working_directory,
-};
+use crate::paths::{absolute, working_directory};
 use crate::program::{AsRead, Change, Program, Resume, Start, StartError};
-use crate::searches::{Candidate, Search, Trail};
+use crate::scout::Scout;
+use crate::searches::Search;
 use crate::settings::Settings;
 use crate::supervisor::events::Sink;
 use crate::supervisor::restart::{SESSION, process_start};
@@ -46,26 +45,33 @@ const LUA: &str = "LuaJIT";
 pub const IDENTITY: [(&CStr, &str); 3] =
     [(c"VERSION", env!("CARGO_PKG_VERSION")), (c"LUA", LUA), (c"PLATFORM", std::env::consts::OS)];
 
-/// What is known of the filter, whose function the registry has by the name of [`WATCHED`].
+/// The filter, whose function the registry has by the name of [`WATCHED`].
 #[derive(Default)]
 struct Filter {
-    /// How many bytes of a path matter; `None`: all may.
-    length: Option<usize>,
-    /// Its answers to such tails.
-    known: Vec<(Vec<u8>, bool)>,
+    /// The ends of the paths that it takes, and of those of them that it leaves out,
+    /// where no more matters.
+    ends: Option<[Vec<Vec<u8>>; 2]>,
 }
 
 const WATCHED: &str = "forkmon.watched";
 
-/// After so many searches gaps are learned anew, as some may have closed.
-const GAPS_LAST: usize = 64;
-
-/// As many answers are kept: a program opens files of a few kinds.
-const MOST_TAILS: usize = 16;
-
 /// Runs `action` on the program, if forkmon is enabled in this process.
 fn with<T>(action: impl FnOnce(&mut Program) -> T) -> Option<T> {
     PROGRAM.with_borrow_mut(|program| program.as_mut().map(action))
+}
+
+/// Whether there is memory to take strings from Lua with, which takes some.
+fn has_memory() -> bool {
+    let has_memory = is_set_aside();
+    if !has_memory {
+        report::warn_of_memory();
+    }
+    has_memory
+}
+
+/// As [`with`], if there is memory.
+fn with_memory<T>(action: impl FnOnce(&mut Program) -> T) -> Option<T> {
+    if has_memory() { with(action) } else { None }
 }
 
 /// The module: `require 'forkmon.core'`.
@@ -106,12 +112,18 @@ pub fn module(lua: &Lua) -> Result<Table> {
     )?;
     add(
         "filter",
-        lua.create_function(|lua, (watched, length): (Function, Option<usize>)| {
-            lua.set_named_registry_value(WATCHED, watched)?;
-            FILTER.set(Filter { length, known: Vec::new() });
-            with(Program::forget_searches);
-            Ok(())
-        }),
+        lua.create_function(
+            |lua, (watched, wanted, ignored): (Function, Option<Table>, Option<Table>)| {
+                lua.set_named_registry_value(WATCHED, watched)?;
+                let ends = match wanted.zip(ignored) {
+                    Some((wanted, ignored)) => Some([bytes(wanted)?, bytes(ignored)?]),
+                    None => None,
+                };
+                FILTER.set(Filter { ends });
+                with(Program::forget_searches);
+                Ok(())
+            },
+        ),
     )?;
     add("visit", lua.create_function(visit))?;
     add("look_up", lua.create_function(look_up))?;
@@ -119,18 +131,21 @@ pub fn module(lua: &Lua) -> Result<Table> {
     add(
         "watch",
         lua.create_function(|_, path: LuaString| {
-            Ok(with(|program| program.watch(&path.as_bytes())))
+            Ok(with_memory(|program| program.watch(&path.as_bytes())))
         }),
     )?;
     add(
         "wrote",
-        lua.create_function(|_, (path, how): (LuaString, String)| {
-            let change = match &how[..] {
-                "make" => Change::Make,
-                "append" => Change::Append,
-                "update" => Change::Update,
-                "move" => Change::Move,
-                _ => return Err(Error::runtime(format!("wrote: unknown change '{how}'"))),
+        lua.create_function(|_, (path, how): (LuaString, LuaString)| {
+            if !has_memory() {
+                return Ok(None);
+            }
+            let change = match &*how.as_bytes() {
+                b"make" => Change::Make,
+                b"append" => Change::Append,
+                b"update" => Change::Update,
+                b"move" => Change::Move,
+                _ => return Err(Error::runtime("wrote: unknown change")),
             };
             Ok(with(|program| program.wrote(&path.as_bytes(), change)))
         }),
@@ -144,7 +159,7 @@ pub fn module(lua: &Lua) -> Result<Table> {
     add(
         "empties",
         lua.create_function(|_, path: LuaString| {
-            with(|program| program.empties(&path.as_bytes()));
+            with_memory(|program| program.empties(&path.as_bytes()));
             Ok(())
         }),
     )?;
@@ -165,7 +180,7 @@ pub fn module(lua: &Lua) -> Result<Table> {
         "absolute",
         lua.create_function(|lua, path: LuaString| {
             // Without memory it will not be watched.
-            if is_set_aside() { lua.create_string(absolute(&path.as_bytes())) } else { Ok(path) }
+            if has_memory() { lua.create_string(absolute(&path.as_bytes())) } else { Ok(path) }
         }),
     )?;
     add(
@@ -212,6 +227,9 @@ pub fn module(lua: &Lua) -> Result<Table> {
     add(
         "warn",
         lua.create_function(|_, text: LuaString| {
+            if !has_memory() {
+                return Ok(());
+            }
             let text = text.as_bytes();
             if with(|program| program.warn(&text)).is_none() {
                 report::warn_bytes(&text);
@@ -365,6 +383,9 @@ fn as_read(path: &[u8], began: i64, content: bool) -> Option<AsRead> {
 
 /// A file is about to be read, if the filter takes it. `joins`: it is no stop point.
 fn visit(lua: &Lua, (path, joins): (LuaString, bool)) -> Result<Value> {
+    if !has_memory() {
+        return Ok(Value::Nil);
+    }
     let path = absolute(&path.as_bytes());
     if !is_watched(lua, &path)? {
         return Ok(Value::Nil);
@@ -379,7 +400,7 @@ fn look_up(
     lua: &Lua,
     (name, templates, joins): (LuaString, LuaString, bool),
 ) -> Result<(Value, Option<usize>)> {
-    if with(Program::has_memory) == Some(false) {
+    if !has_memory() {
         return Ok((Value::Nil, None));
     }
     let (name, templates) = (name.as_bytes(), templates.as_bytes());
@@ -388,98 +409,44 @@ fn look_up(
     let directory = working_directory();
     let which = Search { name: &name, templates: &templates, directory: &directory };
     let mut scout = SCOUT.take();
-    let mut from = scout.search(lua, &which)?;
-    let resume = with(|program| program.visit_search(&which, &scout.trail, joins)).flatten();
+    let mut from = scout.search(&which, |path| is_watched(lua, path))?;
+    let resume = with(|program| program.visit_search(&which, scout.trail(), joins)).flatten();
     if resume.is_some() {
-        from = scout.search(lua, &which)?;
-        with(|program| program.record_search(&which, &scout.trail));
+        from = scout.search(&which, |path| is_watched(lua, path))?;
+        with(|program| program.record_search(&which, scout.trail()));
     }
     SCOUT.set(scout);
-    // The interpreter takes a name with a separator in it for two, and nothing
-    // after a zero byte for a template.
-    if name.contains(&SEPARATOR) || templates.contains(&0) {
-        from = None;
-    }
-    Ok((resumed(lua, resume)?, from))
+    // Lua counts from 1.
+    Ok((resumed(lua, resume)?, from.map(|at| at + 1)))
 }
 
-/// Looks where searches will. Kept, so that a search need not ask for memory.
-#[derive(Default)]
-struct Scout {
-    searches: usize,
-    gaps: Gaps,
-    trail: Trail,
-    path: Vec<u8>,
-}
-
-impl Scout {
-    /// Looks at the places of a search, up to the one where a file is. Returns where
-    /// in the templates that one's begins if it is certain that no file is before.
-    fn search(&mut self, lua: &Lua, which: &Search) -> Result<Option<usize>> {
-        if self.searches.is_multiple_of(GAPS_LAST) {
-            self.gaps = Gaps::default();
-        }
-        self.searches += 1;
-        self.gaps.expire();
-        self.trail.clear();
-        let mut certain = true;
-        for (at, template) in templates_of(which.templates) {
-            fill(&mut self.path, template, which.name);
-            self.path = absolute_from(which.directory, std::mem::take(&mut self.path));
-            let path = &self.path[..];
-            let is_swallowed = self.gaps.swallow(path);
-            let (stamp, sure) = match is_swallowed {
-                true => (Stamp::Absent, true),
-                false => Stamp::of_readable(path),
-            };
-            if (stamp, sure, is_swallowed) == (Stamp::Absent, true, false) {
-                self.gaps.learn(path, template);
-            }
-            certain &= sure;
-            let watched = is_watched(lua, path)?;
-            self.trail.push(Candidate { path, stamp, watched });
-            // Lua goes on past a file that it cannot open.
-            if stamp != Stamp::Absent && (sure || is_openable(path)) {
-                return Ok((certain && at > 0).then_some(at + 1));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Asks the filter about an absolute path, or remembers what it said of another
-/// with the same tail where no more matters.
+/// Asks the filter about an absolute path.
 fn is_watched(lua: &Lua, path: &[u8]) -> Result<bool> {
-    let tail = FILTER.with_borrow(|filter| Some(path.len().saturating_sub(filter.length?)));
-    let tail = tail.map(|at| &path[at..]);
-    let known = FILTER.with_borrow(|filter| {
-        filter.known.iter().find(|(known, _)| tail == Some(known)).map(|(_, answer)| *answer)
+    let answer = FILTER.with_borrow(|filter| {
+        let ends = |list: &Vec<Vec<u8>>| list.iter().any(|end| path.ends_with(end));
+        filter.ends.as_ref().map(|[wanted, ignored]| ends(wanted) && !ends(ignored))
     });
-    if let Some(answer) = known {
+    if let Some(answer) = answer {
         return Ok(answer);
     }
     let watched: Function = lua.named_registry_value(WATCHED)?;
     // Nothing where it could not decide.
     let answer: Option<bool> = watched.call(lua.create_string(path)?)?;
-    if let (Some(tail), Some(answer)) = (tail, answer) {
-        FILTER.with_borrow_mut(|filter| {
-            if filter.known.len() < MOST_TAILS {
-                filter.known.push((tail.to_vec(), answer));
-            }
-        });
-    }
     Ok(answer.unwrap_or(false))
 }
 
-fn checkpoint(lua: &Lua, label: Option<LuaString>) -> Result<MultiValue> {
+/// Whether a checkpoint was taken, why not, and a resume. Why not is left out where
+/// there is no memory to say so.
+fn checkpoint(lua: &Lua, label: Option<LuaString>) -> Result<(bool, Value, Value)> {
+    if !has_memory() {
+        return Ok((false, Value::Nil, Value::Nil));
+    }
     let label = label.map(|label| label.as_bytes().to_vec()).unwrap_or_default();
+    let refused = |why: &str| Ok((false, Value::String(lua.create_string(why)?), Value::Nil));
     match with(|program| program.checkpoint(&label)) {
-        Some((Ok(()), resume)) => {
-            let resume = resumed(lua, resume)?;
-            Ok(MultiValue::from_vec(vec![Value::Boolean(true), Value::Nil, resume]))
-        }
-        Some((Err(declined), _)) => failed(lua, &declined.to_string()),
-        None => failed(lua, "forkmon is not enabled"),
+        Some((Ok(()), resume)) => Ok((true, Value::Nil, resumed(lua, resume)?)),
+        Some((Err(declined), _)) => refused(&declined.to_string()),
+        None => refused("forkmon is not enabled"),
     }
 }
 

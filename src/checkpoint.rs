@@ -19,7 +19,7 @@ use crate::descriptors::{Descriptors, Outside};
 use crate::messages::Letter;
 use crate::sys::clone::{Side, clone_sibling};
 use crate::sys::copies;
-use crate::sys::process::{IntervalTimers, die_with_parent, exit_now};
+use crate::sys::process::{IntervalTimers, die_with_parent, exit_now, page_size};
 use crate::sys::signals::{Mask, discard_pending, is_pending, wait_for};
 use crate::sys::stdio;
 use crate::terminal::Modes;
@@ -30,6 +30,11 @@ use std::sync::atomic::Ordering;
 /// The signal that wakes a checkpoint. Any would do: a parked process has all of
 /// them blocked, and what it does not expect it ignores.
 pub const WAKE: Signal = Signal::SIGUSR1;
+
+/// As many bytes are copied by parked processes, so that the program that goes on need
+/// not. Beyond, the memory that it takes counts, and which pages of so many will be
+/// written to is not known.
+pub const MOST_COPIED: usize = 32 << 20;
 
 /// The order to a mold to clone itself into a program that runs on.
 pub const ORDER_RESUME: u32 = 0;
@@ -89,9 +94,11 @@ pub fn take(
 /// Parks this process for good. Returns in clones of it that are to run on.
 fn park(board: &Board, supervisor: Pid, ahead: bool) -> Letter {
     begin(supervisor);
-    let is_wanted = || is_pending(&WAKE.into());
+    let make_copies = || {
+        copies::make((MOST_COPIED / page_size()) as u64, || is_pending(&WAKE.into()));
+    };
     if ahead {
-        copies::make(is_wanted);
+        make_copies();
     }
     let mut is_spare = false;
     loop {
@@ -117,7 +124,7 @@ fn park(board: &Board, supervisor: Pid, ahead: bool) -> Letter {
                         exit_now(0);
                     }
                     is_spare = true;
-                    copies::make(is_wanted);
+                    make_copies();
                 }
                 Err(_) => board.spare.store(-1, Ordering::SeqCst),
             }

@@ -4,11 +4,15 @@
 //! descriptor; the hooks tell of the rest (files removed, subprocesses, input consumed). Two
 //! looks that agree mean that nothing observable happened between them.
 
-use crate::sys::process::{children_faults, own_faults};
+use crate::report;
+use crate::sys::descriptors::identity;
+use crate::sys::process::children_faults;
 use crate::sys::stdio;
-use crate::{placement::Memory, report};
+use rustc_hash::FxHasher;
 use std::fs::File;
+use std::hash::{Hash, Hasher};
 use std::io::Read;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +24,9 @@ pub struct Footprint {
     written: Option<u64>,
     /// The lowest free descriptor, which the next file that is opened gets.
     free: Option<RawFd>,
+    /// A digest of what has those below it, but for the standard three: who closes one
+    /// and opens another gets its number again.
+    open: u64,
     /// Page faults of subprocesses that have ended: they always have some.
     subprocesses: u64,
 }
@@ -44,8 +51,10 @@ impl Footprint {
         let _ = stdio::flush_all();
         // One look tells of both.
         let counters = File::open(&counters.0).ok();
+        let free = counters.as_ref().map(AsRawFd::as_raw_fd);
         Footprint {
-            free: counters.as_ref().map(AsRawFd::as_raw_fd),
+            free,
+            open: identities(3..free.unwrap_or_default()),
             written: counters
                 .and_then(written)
                 .map(|bytes| bytes.saturating_sub(report::bytes_written())),
@@ -59,22 +68,19 @@ impl Footprint {
     }
 }
 
+/// A digest of what these descriptors are. In most programs there are none.
+fn identities(numbers: Range<RawFd>) -> u64 {
+    let mut hasher = FxHasher::default();
+    for number in numbers {
+        identity(number).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
 /// The `wchar` of `/proc/self/io`.
 fn written(mut counters: File) -> Option<u64> {
     let mut buffer = [0; 256];
     let length = counters.read(&mut buffer).ok()?;
     let text = std::str::from_utf8(&buffer[..length]).ok()?;
     text.lines().find_map(|line| line.strip_prefix("wchar: "))?.parse().ok()
-}
-
-/// The memory of this process: of its pages those that a clone shares until one of
-/// both writes there, not those of files.
-pub fn memory() -> Memory {
-    let mut buffer = [0; 128];
-    let length = File::open("/proc/self/statm").and_then(|mut file| file.read(&mut buffer));
-    let text = length.ok().and_then(|length| std::str::from_utf8(&buffer[..length]).ok());
-    let mut fields = text.unwrap_or_default().split(' ').map(|field| field.parse().unwrap_or(0));
-    let (_, resident, of_files) = (fields.next(), fields.next(), fields.next());
-    let pages = resident.unwrap_or(0u64).saturating_sub(of_files.unwrap_or(0));
-    Memory { pages, faults: own_faults() }
 }

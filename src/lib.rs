@@ -18,6 +18,7 @@ pub mod placement;
 pub mod probe;
 pub mod program;
 pub mod report;
+pub mod scout;
 pub mod searches;
 pub mod settings;
 pub mod supervisor;

@@ -16,7 +16,7 @@
 //! the last: what was not spent early on is not spent on two in a row. Nothing here
 //! touches the system.
 //!
-//! Such a checkpoint, if it is not large, copies its memory *ahead* on another
+//! Such a checkpoint, if it is not large, copies its memory *ahead*, on another
 //! processor, so that a page is the program's alone by the time it writes to it: that
 //! fault copies nothing.
 
@@ -26,11 +26,11 @@ use std::time::Duration;
 /// nanoseconds: copying the page's table entry.
 const CLONE: f64 = 100.0;
 
+/// With fewer pages, what taking one costs says nothing of what a page costs.
+const MANY: u64 = 1000;
+
 /// The price of one copy-on-write fault before it has been measured.
 const FAULT: Duration = Duration::from_nanos(1000);
-
-/// As many pages are copied ahead: 32 MB.
-const MOST_AHEAD: u64 = 8192;
 
 /// What is left of the price of a fault on a page that was copied ahead: a quarter
 /// (0.55 of 2.3 us where it was measured), and some come before the copy is there.
@@ -79,8 +79,8 @@ pub enum Decision {
 pub struct Placement {
     overhead: f64,
     exact: bool,
-    /// There is another processor, which can copy ahead.
-    ahead: bool,
+    /// As many pages can be copied ahead.
+    ahead: u64,
     spent: Duration,
     /// What taking one costs per page, in nanoseconds.
     clone: f64,
@@ -98,12 +98,15 @@ struct Last {
     taken: Duration,
     memory: Memory,
     ahead: bool,
+    /// The program took it; it was not resumed from it, which may have copied all
+    /// pages by then.
+    own: bool,
 }
 
 impl Placement {
     /// A budget of `overhead`, a fraction of the run time. `exact`: every stop
-    /// point gets a checkpoint. `ahead`: memory can be copied ahead.
-    pub fn new(overhead: f64, exact: bool, ahead: bool) -> Self {
+    /// point gets a checkpoint. `ahead`: as many pages can be copied ahead.
+    pub fn new(overhead: f64, exact: bool, ahead: u64) -> Self {
         Placement {
             overhead,
             exact,
@@ -130,7 +133,7 @@ impl Placement {
 
     /// Whether a checkpoint that is not forced copies so many pages ahead.
     pub fn copies_ahead(&self, pages: u64) -> bool {
-        self.ahead && pages <= MOST_AHEAD
+        pages <= self.ahead
     }
 
     /// Decides about a stop point. `memory` is only asked for where it matters.
@@ -173,22 +176,22 @@ impl Placement {
             self.learn(last, elapsed, memory);
         }
         self.spent += taking;
-        if memory.pages > 0 {
+        // Other programs make a single measurement dear: follow all slowly.
+        if memory.pages >= MANY {
             let beyond = taking.saturating_sub(LEAST).as_nanos() as f64;
             let per_page = beyond / memory.pages as f64;
-            self.clone = (self.clone + per_page) / 2.0;
+            self.clone = (self.clone + per_page.min(2.0 * self.clone)) / 2.0;
         }
-        // Other programs make a single measurement dear: follow it slowly.
         self.fault = match (self.fault, fault) {
             (Some(known), Some(now)) => Some((known + now) / 2),
             (known, now) => now.or(known),
         };
-        self.begin(Last { taken: elapsed, memory, ahead });
+        self.begin(Last { taken: elapsed, memory, ahead, own: true });
     }
 
     /// The program was resumed: nothing was paid, but it shares its memory again.
     pub fn resumed(&mut self, elapsed: Duration, memory: Memory) {
-        self.begin(Last { taken: elapsed, memory, ahead: false });
+        self.begin(Last { taken: elapsed, memory, ahead: false, own: false });
     }
 
     fn begin(&mut self, last: Last) {
@@ -198,7 +201,7 @@ impl Placement {
 
     /// Follows which part of the pages is written to between two checkpoints.
     fn learn(&mut self, last: Last, elapsed: Duration, now: Memory) {
-        if last.memory.pages == 0 {
+        if last.memory.pages == 0 || !last.own {
             return;
         }
         let written = last.copied(now) as f64 / last.memory.pages as f64;
@@ -248,14 +251,14 @@ mod tests {
     const SMALL: Memory = Memory { pages: 1000, faults: 0 };
 
     fn begun() -> Placement {
-        let mut placement = Placement::new(0.05, false, false);
+        let mut placement = Placement::new(0.05, false, 0);
         placement.taken(Duration::ZERO, Duration::from_micros(200), None, SMALL, false);
         placement
     }
 
     #[test]
     fn the_first_stop_point_gets_a_checkpoint() {
-        assert_eq!(Placement::new(0.05, false, false).decide(stop(0), || SMALL), Decision::Forced);
+        assert_eq!(Placement::new(0.05, false, 0).decide(stop(0), || SMALL), Decision::Forced);
     }
 
     #[test]
@@ -289,7 +292,7 @@ mod tests {
     #[test]
     fn where_faults_are_dear_a_checkpoint_is_taken_later() {
         let decide = |nanoseconds| {
-            let mut placement = Placement::new(0.05, false, false);
+            let mut placement = Placement::new(0.05, false, 0);
             let fault = Some(Duration::from_nanos(nanoseconds));
             placement.taken(Duration::ZERO, Duration::from_micros(200), fault, SMALL, false);
             // The program has written to all that it shares.
@@ -301,7 +304,7 @@ mod tests {
 
     /// What a checkpoint of so many pages is expected to cost after one after which a
     /// tenth of them was written to in so many milliseconds.
-    fn cost_after(milliseconds: u64, ahead: bool) -> Duration {
+    fn cost_after(milliseconds: u64, ahead: u64) -> Duration {
         let mut placement = Placement::new(0.05, false, ahead);
         let fault = Some(Duration::from_nanos(2000));
         let memory = |faults| Memory { pages: 5000, faults };
@@ -314,16 +317,38 @@ mod tests {
 
     #[test]
     fn a_short_stretch_does_not_tell_how_few_pages_are_written_to() {
-        assert!(cost_after(5, false) > Duration::from_millis(10));
-        assert!(cost_after(50, false) < Duration::from_millis(6));
+        assert!(cost_after(5, 0) > Duration::from_millis(10));
+        assert!(cost_after(50, 0) < Duration::from_millis(6));
+    }
+
+    #[test]
+    fn a_resumed_program_whose_pages_are_its_own_does_not_tell_either() {
+        let mut placement = Placement::new(0.05, false, 0);
+        let memory = Memory { pages: 5000, faults: 0 };
+        placement.resumed(Duration::from_millis(100), memory);
+        let before = placement.predict(5000);
+        placement.taken(Duration::from_secs(1), Duration::from_micros(700), None, memory, false);
+        assert_eq!(placement.predict(5000), before);
+    }
+
+    #[test]
+    fn one_that_was_held_up_makes_the_next_dearer_by_half_at_most() {
+        let mut placement = begun();
+        let before = placement.predict(5000);
+        let fault = Some(FAULT);
+        placement.taken(Duration::from_secs(1), Duration::from_secs(1), fault, SMALL, false);
+        assert!(placement.predict(5000) < before * 3 / 2);
+        let (mut placement, few) = (begun(), Memory { pages: 100, faults: 0 });
+        placement.taken(Duration::from_secs(1), Duration::from_secs(1), fault, few, false);
+        assert!(placement.predict(5000) <= before);
     }
 
     #[test]
     fn what_is_copied_ahead_costs_less() {
-        assert!(cost_after(5, true) < cost_after(5, false) * 2 / 3);
-        let placement = Placement::new(0.05, false, true);
+        assert!(cost_after(5, 8192) < cost_after(5, 0) * 2 / 3);
+        let placement = Placement::new(0.05, false, 8192);
         assert!(placement.copies_ahead(8192) && !placement.copies_ahead(8193));
-        assert!(!Placement::new(0.05, false, false).copies_ahead(1));
+        assert!(!Placement::new(0.05, false, 0).copies_ahead(1));
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -371,7 +396,7 @@ mod tests {
         #[test]
         fn an_effect_or_a_hot_file_always_separates(
             steps in prop::collection::vec(step(), 1..200), overhead in 0.001f64..1.0,
-            ahead: bool
+            ahead in 0u64..20_000
         ) {
             let mut placement = Placement::new(overhead, false, ahead);
             let (mut elapsed, mut faults) = (Duration::ZERO, 0);
@@ -393,7 +418,7 @@ mod tests {
         #[test]
         fn the_total_cost_stays_within_the_budget(
             steps in prop::collection::vec(step(), 1..300), overhead in 0.001f64..1.0,
-            ahead: bool
+            ahead in 0u64..20_000
         ) {
             let mut placement = Placement::new(overhead, false, ahead);
             placement.taken(Duration::ZERO, Duration::ZERO, None, Memory::default(), false);
@@ -422,7 +447,7 @@ mod tests {
 
         #[test]
         fn exact_takes_one_at_every_stop_point(steps in prop::collection::vec(step(), 1..50)) {
-            let mut placement = Placement::new(0.05, true, true);
+            let mut placement = Placement::new(0.05, true, 0);
             let mut elapsed = Duration::ZERO;
             for step in steps {
                 elapsed += Duration::from_micros(step.work);

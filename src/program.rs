@@ -4,27 +4,33 @@
 //! file. What the program knows about the session lives in its own memory, so
 //! that a resume takes it back together with everything else: a resumed program
 //! has seen exactly the files that had been seen when its checkpoint was taken.
-//! At a stop point the order matters: first the checkpoint, so that whoever is
-//! resumed from it looks at the file anew; then the stamp; then the open itself.
+//! At a stop point the order matters: the stamp before the open itself, and anew in
+//! who is resumed from its checkpoint, since that is so as the file has changed.
 
 use crate::board::{Board, Push};
-use crate::checkpoint::{self, Outcome};
+use crate::checkpoint::{self, MOST_COPIED, Outcome};
 use crate::descriptors::{Descriptors, Emptied, Obstacle, Outside};
-use crate::effects::{Counters, Footprint, memory};
+use crate::effects::{Counters, Footprint};
 use crate::guard::{self, ORPHANED};
 use crate::messages::{Dependencies, Index, Letter, Record, Seen, Worth};
+use crate::paths::may;
 use crate::placement::{Decision, Memory, Placement, Stop};
 use crate::probe::Probe;
 use crate::report;
-use crate::searches::{Candidate, Missed, Search, Searches, Trail};
+use crate::scout::{Candidate, Trail};
+use crate::searches::{Missed, Search, Searches};
 use crate::settings::Settings;
 use crate::supervisor::Split;
 use crate::supervisor::restart::{JoinError, Session};
 use crate::sys::clone::{fork, threads};
+use crate::sys::copies;
 use crate::sys::descriptors::{lowest_free, position};
 use crate::sys::keeper;
 use crate::sys::memory::is_set_aside;
-use crate::sys::process::{IntervalTimers, Root, die_with_parent, exit_now, hear_of_parent};
+use crate::sys::process::{
+    IntervalTimers, Root, die_with_parent, exit_now, hear_of_parent, own_faults, page_size,
+};
+use crate::sys::procfs::own_pages;
 use crate::sys::shared::Shared;
 use crate::sys::signals::{Mask, is_ignored, set_disposition};
 use crate::sys::stdio;
@@ -32,11 +38,11 @@ use crate::watch::Stamp;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal};
-use nix::unistd::{ForkResult, Pid, getpid};
+use nix::unistd::{AccessFlags, ForkResult, Pid, getpid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,9 +57,6 @@ const ACKNOWLEDGE_AT_MOST: Duration = Duration::from_secs(1);
 
 /// A file saved this shortly before it is opened is where somebody is at work.
 const RECENT: Duration = Duration::from_secs(120);
-
-/// Bytes in a page, as counted here: a larger page only makes keepers rarer.
-const PAGE: u64 = 4096;
 
 /// As much of a warning becomes an event: it may hold any message of the program.
 const LONGEST_WARNING: usize = 2000;
@@ -73,7 +76,7 @@ const MOST_RECENT: u32 = 8;
 
 /// From how many resident bytes on a program gets a keeper: below, giving its
 /// memory back takes less time than a keeper does.
-const KEEP: u64 = 24 << 20;
+const KEEP: usize = 24 << 20;
 
 /// What the program was told when it was resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +158,6 @@ pub struct Program {
     warned_clone: bool,
     warned_root: bool,
     warned_length: bool,
-    warned_memory: bool,
     /// This process has been seen to need a keeper.
     kept: bool,
 }
@@ -303,7 +305,7 @@ impl Program {
             root: Root::of_this_process(),
             current: None,
             next: 0,
-            placement: Placement::new(start.overhead, start.exact, is_parallel()),
+            placement: Placement::new(start.overhead, start.exact, copied_ahead()),
             probe: Probe::default(),
             counters: Counters::of_this_process(),
             footprint: None,
@@ -324,7 +326,6 @@ impl Program {
             warned_clone: false,
             warned_root: false,
             warned_length: false,
-            warned_memory: false,
             kept: false,
         };
         if is_new {
@@ -494,7 +495,7 @@ impl Program {
     /// edit. Waits until the supervisor knows, where it watches the path: it
     /// must not see the change first. False when the program is going to fail.
     pub fn wrote(&mut self, path: &[u8], change: Change) -> bool {
-        if !self.is_active() || !self.has_memory() {
+        if !self.is_active() {
             return true;
         }
         if !can_succeed(path, change) {
@@ -532,7 +533,6 @@ impl Program {
     /// to empty it.
     pub fn empties(&mut self, path: &[u8]) {
         if self.is_active()
-            && self.has_memory()
             && let Ok(descriptor) = lowest_free()
         {
             self.emptied.insert(descriptor, PathBuf::from(OsStr::from_bytes(path)));
@@ -546,21 +546,10 @@ impl Program {
         self.effects_unseen |= from_now_on;
     }
 
-    /// Whether there is memory for what we do at a stop point. Without it, Lua and
-    /// its program may go on; we would not.
-    pub fn has_memory(&mut self) -> bool {
-        let has_memory = is_set_aside();
-        if !has_memory && !std::mem::replace(&mut self.warned_memory, true) {
-            // Not among the events, as that would take some.
-            report::warn("there is no memory left: what is opened now is not watched");
-        }
-        has_memory
-    }
-
     /// Whether the supervisor finds what this process finds by a path. Not so in a
     /// program that has gone to another root, or among other mounts.
     fn can_watch(&mut self) -> bool {
-        if !self.is_active() || !self.has_memory() {
+        if !self.is_active() {
             return false;
         }
         let at_home = Root::of_this_process() == self.root;
@@ -715,7 +704,7 @@ impl Program {
 
     /// Sees to it that a large program can be stopped at once.
     fn keep(&mut self, memory: Memory) {
-        if self.kept || memory.pages * PAGE < KEEP {
+        if self.kept || memory.pages < (KEEP / page_size()) as u64 {
             return;
         }
         let mask = Mask::block_all();
@@ -832,16 +821,16 @@ fn split(mask: Mask, supervise: impl FnOnce(Split)) -> nix::Result<Session> {
     children(SigHandler::SigDfl);
     // Before there is a program, which may leave orphans at once.
     let was_reaper = prctl::get_child_subreaper().unwrap_or(false);
-    prctl::set_child_subreaper(true)?;
-    let forked = fork().and_then(|side| match side {
-        ForkResult::Parent { child } => {
-            // Now, as what the terminal sends from here on the child gets itself.
-            let early = guard::told_to_end();
-            guard::await_start(child, || board.program.load(Ordering::SeqCst) != 0)?;
-            guard::run(child, &early)
-        }
-        ForkResult::Child => Ok(()),
-    });
+    let forked =
+        prctl::set_child_subreaper(true).and_then(|()| fork()).and_then(|side| match side {
+            ForkResult::Parent { child } => {
+                // Now, as what the terminal sends from here on the child gets itself.
+                let early = guard::told_to_end();
+                guard::await_start(child, || board.program.load(Ordering::SeqCst) != 0)?;
+                guard::run(child, &early)
+            }
+            ForkResult::Child => Ok(()),
+        });
     if let Err(error) = forked {
         let _ = prctl::set_child_subreaper(was_reaper);
         children(SigHandler::SigIgn);
@@ -868,15 +857,21 @@ fn split(mask: Mask, supervise: impl FnOnce(Split)) -> nix::Result<Session> {
     Ok(Session { supervisor, board })
 }
 
-/// Whether what a clone does on another processor need not be waited for.
-fn is_parallel() -> bool {
-    std::thread::available_parallelism().is_ok_and(|count| count.get() > 1)
+/// How many pages a clone can copy without the program's having to wait for it.
+fn copied_ahead() -> u64 {
+    let is_parallel = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+    if is_parallel && copies::are_possible() { (MOST_COPIED / page_size()) as u64 } else { 0 }
 }
 
 /// The processor time of this process, which begins anew in each clone.
 fn processor_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
+}
+
+/// The memory of this process.
+fn memory() -> Memory {
+    Memory { pages: own_pages(), faults: own_faults() }
 }
 
 /// Whether this process has subprocesses now.
@@ -889,14 +884,14 @@ fn has_children() -> bool {
 /// Whether an attempt to change `path` can succeed: only then there will be an
 /// event that is our own.
 fn can_succeed(path: &[u8], change: Change) -> bool {
-    use nix::unistd::{AccessFlags, access};
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
-    let writable = |path: &std::path::Path| access(path, AccessFlags::W_OK).is_ok();
+    let path = Path::new(OsStr::from_bytes(path));
+    let is_writable = |path: &Path| may(path, AccessFlags::W_OK);
     match (std::fs::symlink_metadata(path), change) {
-        (Ok(_), Change::Move) => path.parent().is_some_and(writable),
-        (Ok(_), Change::Make | Change::Append | Change::Update) => writable(path) && !path.is_dir(),
-        (Err(_), Change::Make | Change::Append) => path.parent().is_some_and(writable),
+        (Ok(_), Change::Move) => path.parent().is_some_and(is_writable),
+        (Ok(_), Change::Make | Change::Append | Change::Update) => {
+            is_writable(path) && !path.is_dir()
+        }
+        (Err(_), Change::Make | Change::Append) => path.parent().is_some_and(is_writable),
         (Err(_), _) => false,
     }
 }

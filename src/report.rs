@@ -24,6 +24,7 @@ const PATIENCE: u16 = 100;
 
 static COLORS: AtomicBool = AtomicBool::new(false);
 static QUIET: AtomicBool = AtomicBool::new(false);
+static NO_MEMORY: AtomicBool = AtomicBool::new(false);
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 /// What standard error was at first, if it was open.
 static STDERR: OnceLock<Option<(Identity, Kind)>> = OnceLock::new();
@@ -86,6 +87,13 @@ pub fn warn(text: &str) {
 /// As [`warn`], for text that may name a path.
 pub fn warn_bytes(text: &[u8]) {
     print(RED, &[text]);
+}
+
+/// Says, once, that there is no memory: not among the events, as that would take some.
+pub fn warn_of_memory() {
+    if !NO_MEMORY.swap(true, Ordering::Relaxed) {
+        warn("there is no memory left: what is opened now is not watched");
+    }
 }
 
 /// How many bytes this process has written here: they are not the program's.

@@ -6,7 +6,7 @@
 //! checkpoint would be copied page by page. So a search is remembered as a whole,
 //! and an empty place by two bits.
 
-use crate::watch::{Stamp, digest};
+use crate::watch::digest;
 use rustc_hash::FxHashMap;
 
 /// A search for a module.
@@ -18,54 +18,6 @@ pub struct Search<'a> {
     pub templates: &'a [u8],
     /// Where relative places begin.
     pub directory: &'a [u8],
-}
-
-/// A place where a search looks for a file.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate<'a> {
-    /// Absolute path.
-    pub path: &'a [u8],
-    /// What is there.
-    pub stamp: Stamp,
-    /// The filter takes it.
-    pub watched: bool,
-}
-
-/// The places that one search looks at, in order.
-#[derive(Debug, Default)]
-pub struct Trail {
-    /// All paths, one behind the other.
-    paths: Vec<u8>,
-    /// Where each of them ends, its stamp, and whether it is watched.
-    places: Vec<(usize, Stamp, bool)>,
-}
-
-impl Trail {
-    /// Begins another search.
-    pub fn clear(&mut self) {
-        self.paths.clear();
-        self.places.clear();
-    }
-
-    /// Adds a place.
-    pub fn push(&mut self, candidate: Candidate) {
-        self.paths.extend(candidate.path);
-        self.places.push((self.paths.len(), candidate.stamp, candidate.watched));
-    }
-
-    /// How many places there are.
-    pub fn count(&self) -> usize {
-        self.places.len()
-    }
-
-    /// The places.
-    pub fn iter(&self) -> impl Iterator<Item = Candidate<'_>> {
-        let mut from = 0;
-        self.places.iter().map(move |&(end, stamp, watched)| {
-            let path = &self.paths[std::mem::replace(&mut from, end)..end];
-            Candidate { path, stamp, watched }
-        })
-    }
 }
 
 /// So many pairs of templates and a directory are told apart. Who has more forgets,

@@ -2,7 +2,7 @@
 
 use crate::messages::Reader;
 
-/// Options of section "Interfaces", in the units the user writes them in.
+/// Options, in the units the user writes them in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Milliseconds without another change before the program is resumed.
@@ -19,7 +19,7 @@ pub struct Settings {
     pub stop_signal: i32,
     /// Print nothing but warnings.
     pub quiet: bool,
-    /// Colour the lines.
+    /// Color the lines.
     pub colors: bool,
     /// Ignore saves that leave the bytes as they were.
     pub content: bool,

@@ -7,7 +7,6 @@
 
 local ipairs, pcall, tostring, type = ipairs, pcall, tostring, type
 local find, gsub, match, sub = string.find, string.gsub, string.match, string.sub
-local max = math.max
 
 local filter = {}
 
@@ -41,17 +40,16 @@ function filter.fault(pattern)
   if not sound then return message end
 end
 
---- How many bytes at the end of a path a rule depends on: for patterns such as '%.lua$', that are plain text up to the
---- end, as many as that has.
-local function tail(rule)
+--- The ends of the paths that a rule takes: for patterns such as '%.lua$', that are plain text up to the end.
+---@return string[]|nil
+local function ends(rule)
   if type(rule) ~= 'table' then return nil end
-  local longest = 0
-  for _, pattern in ipairs(rule) do
-    local text = gsub(pattern, '%%%p', 'x')
-    if not find(text, '^[%w_/ ]*%$$') then return nil end
-    longest = max(longest, #text - 1)
+  local found = {}
+  for index, pattern in ipairs(rule) do
+    if not find(gsub(pattern, '%%%p', 'x'), '^[%w_/ ]*%$$') then return nil end
+    found[index] = gsub(sub(pattern, 1, -2), '%%(%p)', '%1')
   end
-  return longest
+  return found
 end
 
 --- Joins both rules to one decision per path.
@@ -60,7 +58,8 @@ end
 ---@param warn fun(message: string) called at most once, when a rule raises an error: it then accepts nothing
 ---@return fun(path: string): boolean|nil watched nil where patterns can not decide now
 ---@return fun(path: string): boolean|nil is_ignored
----@return integer|nil tail how many bytes at the end of a path decide, where that is known
+---@return string[]|nil wanted the ends of the paths that are wanted and
+---@return string[]|nil ignored of those that are ignored, where no more matters
 function filter.compile(wanted, ignored, warn)
   local decisions, deciding, warned = {}, false, false
 
@@ -113,8 +112,7 @@ function filter.compile(wanted, ignored, warn)
     if out ~= nil then return is_in end
   end
 
-  local inward, outward = tail(wanted), tail(ignored)
-  return watched, is_ignored, inward and outward and max(inward, outward)
+  return watched, is_ignored, ends(wanted), ends(ignored)
 end
 
 return filter

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 impl Supervisor {
     pub(super) fn serve(&mut self) {
         let Some(mut server) = self.server.take() else { return };
-        let mut act = None;
+        let mut acts = Vec::new();
         server.serve(|request| match request {
             Request::Status { files } => {
                 // Who asks may know of what the program has said since the last look.
@@ -22,28 +22,29 @@ impl Supervisor {
             }
             Request::Resume(what) => match self.find(&what) {
                 Ok(target) => {
-                    act = Some(Ok(target));
+                    acts.push(Ok(target));
                     Reply::Done
                 }
                 Err(why) => Reply::Refused(why),
             },
             Request::Restart => {
-                act = Some(Ok(Target::Start));
+                acts.push(Ok(Target::Start));
                 Reply::Done
             }
             Request::Stop => {
-                act = Some(Err(libc::SIGTERM));
+                acts.push(Err(libc::SIGTERM));
                 Reply::Done
             }
         });
         self.server = Some(server);
-        match act {
-            Some(Ok(target)) => {
-                self.wanted = Some(self.wanted.map_or(target, |wanted| wanted.min(target)));
-                self.feed(Event::Changed);
+        for act in acts {
+            match act {
+                Ok(target) => {
+                    self.wanted = Some(self.wanted.map_or(target, |wanted| wanted.min(target)));
+                    self.feed(Event::Changed);
+                }
+                Err(signal) => self.feed(Event::Terminate(signal)),
             }
-            Some(Err(signal)) => self.feed(Event::Terminate(signal)),
-            None => {}
         }
     }
 

@@ -124,7 +124,10 @@ impl Command {
         let theirs = CString::new(format!("LISTEN_PID={}", self.session)).ok();
         self.environment
             .iter()
-            .filter(|entry| !entry.to_bytes().starts_with(SESSION.as_bytes()))
+            .filter(|entry| {
+                let rest = entry.to_bytes().strip_prefix(SESSION.as_bytes());
+                rest.is_none_or(|rest| !rest.starts_with(b"="))
+            })
             .map(|entry| match Some(entry) == theirs.as_ref() {
                 true => CString::new(format!("LISTEN_PID={process}")).unwrap_or_default(),
                 false => entry.clone(),

@@ -75,8 +75,8 @@ impl Supervisor {
         self.clearing = None;
         let (target, cause) = self.target();
         let cause = cause.map(|path| self.watcher.path(path).to_vec());
-        let changed: Vec<Vec<u8>> =
-            self.changed.drain().map(|path| self.watcher.path(path).to_vec()).collect();
+        let changed = self.changed.drain().map(|path| self.watcher.path(path).to_vec()).collect();
+        let changed: Vec<Vec<u8>> = [std::mem::take(&mut self.unsent), changed].concat();
         let since = self.first_change.take();
         self.wanted = None;
         if self.settings.clear {
@@ -99,7 +99,6 @@ impl Supervisor {
             None => report::info(&[b"resuming from '", &from, b"'.."]),
         }
         self.resumes += 1;
-        let changed = [std::mem::take(&mut self.unsent), changed].concat();
         let letter = Letter { count: self.resumes, changed };
         self.board.post(&letter.encode(MAIL_BYTES));
         let mold = checkpoint.pid;

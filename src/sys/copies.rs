@@ -7,37 +7,79 @@
 use super::process::page_size;
 use nix::sys::mman::{MmapAdvise, madvise};
 use std::ffi::c_void;
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 
-/// As much memory is copied: small programs', whose copies cost little and whose faults
-/// are a good part of what a resume takes. Which pages of a large one will be written to
-/// is not known.
-const MOST: usize = 32 << 20;
-
-/// So many pages are copied at a time: some 50 us.
+/// So many pages are copied at a time: some 120 us.
 const PAGES: usize = 64;
 
-/// Copies all memory that this process may write to and shares with another, if it is
-/// not much; stops when `is_wanted` says so. It is of no harm when that cannot be done,
-/// as before Linux 5.14.
-pub fn make(is_wanted: impl Fn() -> bool) {
-    let ranges = writable();
-    if ranges.iter().map(ExactSizeIterator::len).sum::<usize>() > MOST {
-        return;
-    }
+/// Bytes that the kernel tells of a page in `/proc/self/pagemap`.
+const ENTRY: usize = 8;
+
+/// Whether it can be done: from Linux 5.14 on, where `/proc` tells of pages.
+pub fn are_possible() -> bool {
+    File::open("/proc/self/pagemap").is_ok() && copy(page_size()..page_size())
+}
+
+/// Copies all memory of this process that it shares with another by having been cloned,
+/// if that is no more than `most` pages; stops when `is_wanted` says so.
+pub fn make(most: u64, is_wanted: impl Fn() -> bool) {
+    let Some(shared) = shared(most, &is_wanted) else { return };
     let chunk = PAGES * page_size();
-    for range in ranges {
+    for range in shared {
         for start in range.clone().step_by(chunk) {
-            let Some(address) = NonNull::new(start as *mut c_void) else { continue };
-            let length = chunk.min(range.end - start);
-            // SAFETY: nothing is changed that the process can see, whatever is there.
-            let done = unsafe { madvise(address, length, MmapAdvise::MADV_POPULATE_WRITE) };
-            if is_wanted() || done.is_err() {
+            if !copy(start..range.end.min(start + chunk)) || is_wanted() {
                 return;
             }
         }
     }
+}
+
+/// Copies what this process shares in a range of whole pages. False when the kernel
+/// cannot.
+fn copy(range: Range<usize>) -> bool {
+    let Some(address) = NonNull::new(range.start as *mut c_void) else { return false };
+    // SAFETY: nothing is changed that the process can see, whatever is there.
+    unsafe { madvise(address, range.len(), MmapAdvise::MADV_POPULATE_WRITE) }.is_ok()
+}
+
+/// The shared pages; `None` when there are more than `most`, or they cannot be found.
+fn shared(most: u64, is_wanted: impl Fn() -> bool) -> Option<Vec<Range<usize>>> {
+    let page = page_size();
+    let pagemap = File::open("/proc/self/pagemap").ok()?;
+    let mut found: Vec<Range<usize>> = Vec::new();
+    let mut count = 0;
+    let mut entries = [0; 512 * ENTRY];
+    for range in writable() {
+        for start in range.clone().step_by(entries.len() / ENTRY * page) {
+            let pages = ((range.end - start) / page).min(entries.len() / ENTRY);
+            let entries = &mut entries[..pages * ENTRY];
+            pagemap.read_exact_at(entries, (start / page * ENTRY) as u64).ok()?;
+            for (number, entry) in entries.chunks_exact(ENTRY).enumerate() {
+                if !is_shared(u64::from_ne_bytes(entry.try_into().ok()?)) {
+                    continue;
+                }
+                count += 1;
+                let at = start + number * page;
+                match found.last_mut().filter(|last| last.end == at) {
+                    Some(last) => last.end = at + page,
+                    None => found.push(at..at + page),
+                }
+            }
+            if count > most || is_wanted() {
+                return None;
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Whether a page is there, is of no file, and is not this process's alone.
+fn is_shared(entry: u64) -> bool {
+    let is = |bit: u32| entry >> bit & 1 == 1;
+    is(63) && !is(61) && !is(56)
 }
 
 /// The private mappings of this process that it may write to.
@@ -73,6 +115,29 @@ mod tests {
         assert_eq!(parse("r--p 00000000 08:01 7 /rw-p"), None);
         assert_eq!(super::parse(""), None);
         assert_eq!(super::parse("7f00 rw-p"), None);
+    }
+
+    #[test]
+    fn our_own_memory_is_shared_with_nobody() {
+        let here = vec![1u8; 4 * page_size()];
+        let of_ours = here.as_ptr_range();
+        let shared = shared(u64::MAX, || false).unwrap();
+        assert!(shared.iter().all(|range| {
+            range.end <= of_ours.start as usize || range.start >= of_ours.end as usize
+        }));
+        assert_eq!(super::shared(u64::MAX, || true), None);
+        // There, of no file, and of another, too; then each of these not.
+        assert!(is_shared(1 << 63) && !is_shared(0));
+        assert!(!is_shared(1 << 63 | 1 << 61) && !is_shared(1 << 63 | 1 << 56));
+    }
+
+    #[test]
+    fn copying_changes_nothing() {
+        let mut here = vec![0u8; 3 * page_size()];
+        here.fill(7);
+        let start = (here.as_ptr() as usize).next_multiple_of(page_size());
+        assert_eq!(copy(start..start + page_size()), are_possible());
+        assert!(here.iter().all(|byte| *byte == 7));
     }
 
     #[test]

@@ -31,11 +31,7 @@ pub struct Facts {
 /// # Errors
 /// `EBADF` when it is not open.
 pub fn facts(descriptor: RawFd) -> nix::Result<Facts> {
-    let mut found = MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: the kernel writes one stat structure.
-    cerr(unsafe { libc::fstat(descriptor, found.as_mut_ptr()) })?;
-    // SAFETY: zeroed bytes are a valid stat, and it was filled.
-    let found = unsafe { found.assume_init() };
+    let found = stat_of(descriptor)?;
     // SAFETY: these commands take no pointer.
     let (flags, own) = unsafe {
         (
@@ -54,6 +50,20 @@ pub fn facts(descriptor: RawFd) -> nix::Result<Facts> {
         flags,
         close_on_exec: own & libc::FD_CLOEXEC != 0,
     })
+}
+
+/// Device and inode of what `descriptor` is; `None` when it is not open.
+pub fn identity(descriptor: RawFd) -> Option<(u64, u64)> {
+    let found = stat_of(descriptor).ok()?;
+    Some((found.st_dev, found.st_ino))
+}
+
+fn stat_of(descriptor: RawFd) -> nix::Result<libc::stat> {
+    let mut found = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the kernel writes one stat structure.
+    cerr(unsafe { libc::fstat(descriptor, found.as_mut_ptr()) })?;
+    // SAFETY: zeroed bytes are a valid stat, and it was filled.
+    Ok(unsafe { found.assume_init() })
 }
 
 /// The position of `descriptor`, or `None` when it has none.

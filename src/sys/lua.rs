@@ -127,9 +127,12 @@ unsafe extern "C-unwind" fn hooked<const N: c_int>(state: *mut ffi::lua_State) -
                 ffi::lua_pushvalue(state, index);
             }
             let results = c_int::from(takes_path);
-            if ffi::lua_pcall(state, arguments, results, 0) != 0 {
-                report(state);
-                ffi::lua_settop(state, arguments);
+            match ffi::lua_pcall(state, arguments, results, 0) {
+                ffi::LUA_OK => {}
+                failure => {
+                    report(state, failure);
+                    ffi::lua_settop(state, arguments);
+                }
             }
             quiet.end(state);
         }
@@ -152,8 +155,12 @@ unsafe extern "C-unwind" fn hooked<const N: c_int>(state: *mut ffi::lua_State) -
 
 /// Prints the error on top of the stack: the observer is ours, so this is a
 /// defect of forkmon, which must neither be hidden nor stop the program. Only a
-/// program at the end of its stack is in no need of hearing it twice.
-unsafe fn report(state: *mut ffi::lua_State) {
+/// program at the end of its stack is in no need of hearing it twice, and one at the
+/// end of its memory is told what that means.
+unsafe fn report(state: *mut ffi::lua_State, failure: c_int) {
+    if failure == ffi::LUA_ERRMEM {
+        return crate::report::warn_of_memory();
+    }
     // SAFETY: `state` is valid and has the error value on top; the bytes are
     // used before anything can collect them.
     unsafe {

@@ -3,6 +3,8 @@
 use nix::time::ClockId;
 use nix::unistd::Pid;
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -51,6 +53,17 @@ pub fn memory(pid: i32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let amount = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     Some(amount.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+/// How many pages of this process a clone shares until one of both writes there: those
+/// that are resident, without those of files.
+pub fn own_pages() -> u64 {
+    let mut buffer = [0; 128];
+    let length = File::open("/proc/self/statm").and_then(|mut file| file.read(&mut buffer));
+    let text = length.ok().and_then(|length| std::str::from_utf8(&buffer[..length]).ok());
+    let mut fields = text.unwrap_or_default().split(' ').map(|field| field.parse().unwrap_or(0));
+    let (_, resident, of_files) = (fields.next(), fields.next(), fields.next());
+    resident.unwrap_or(0u64).saturating_sub(of_files.unwrap_or(0))
 }
 
 /// What a process is doing, by the kernel's letters; `None` when it is gone.
