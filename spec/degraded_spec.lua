@@ -237,6 +237,39 @@ support.each_lua(function(lua)
     end)
   end)
 
+  it('is no session where too few descriptors may be open', function()
+    local project = support.project {
+      ['main.lua'] = "print(require('forkmon').enable { filter = 'a%.lua$' }) print(dofile 'a.lua')",
+      ['a.lua'] = "return 'goes on'",
+    }
+    local paths = lua:paths()
+    local function start(limit)
+      return support.start { 'prlimit', '--nofile=' .. limit, lua.interpreter, 'main.lua', cwd = project.root,
+        env = paths }
+    end
+    local program = start(10)
+    assert.same({ 'exited', 0 }, { program:wait() })
+    assert.equal('nil\tonly 10 descriptors may be open (`ulimit -n`), 3 are, and forkmon needs 8 more\ngoes on\n',
+      program:unread())
+    program = start(11)
+    program:expect 'goes on\n'
+    project:write('a.lua', "return 'resumes'")
+    program:expect 'resumes\n'
+    program:stop()
+  end)
+
+  it('needs no more stack than the program', function()
+    local project = support.project { ['main.lua'] = "print(dofile 'a.lua')", ['a.lua'] = 'return 1' }
+    local program = support.start { 'prlimit', '--stack=65536', 'forkmon', '--quiet', 'main.lua', cwd = project.root,
+      env = { PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' } }
+    for i = 2, 4 do
+      program:expect_exactly(i - 1 .. '\n')
+      project:write('a.lua', 'return ' .. i)
+    end
+    program:expect_exactly '4\n'
+    program:stop()
+  end)
+
   describe('when memory runs out', function()
     local prelude = [[
       io.stdout:setvbuf 'no'

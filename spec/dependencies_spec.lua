@@ -91,6 +91,8 @@ support.each_lua(function(lua)
       .. "local file = io.open('data.lua', 'rb') shown(file:read '*a') file:close()")
     reached_by('io.open for updating', unquote
       .. "local file = io.open('data.lua', 'r+') local text = file:read '*a' file:close() shown(text)")
+    reached_by('io.open for appending and reading', unquote
+      .. "local file = io.open('data.lua', 'a+') file:seek 'set' local text = file:read '*a' file:close() shown(text)")
     reached_by('io.lines', unquote .. "for line in io.lines 'data.lua' do shown(line) end")
     reached_by('io.input', unquote .. "io.input 'data.lua' shown(io.read '*a') io.close(io.input())")
     reached_by('an absolute path', unquote
@@ -182,6 +184,7 @@ support.each_lua(function(lua)
     looked_for_by('require', show .. "show(pcall(require, 'late'))")
     looked_for_by('require, in a folder that is not there either', show .. "show(pcall(require, 'late.inner.module'))",
       { appears = 'late/inner/module.lua' })
+    looked_for_by('require, by no name at all', show .. "package.path = './late?.lua' show(pcall(require, ''))")
     looked_for_by('io.open',
       show .. "local file = io.open 'late.lua' show(file, file and file:read('*a'):match 'return .(%w+)')")
     looked_for_by('io.lines',

@@ -50,7 +50,7 @@ describe('the hook of', function()
     { 'io.open', { 'f', 'rb' }, 'read f' },
     { 'io.open', { 'f', 'r+b' }, 'read f', 'update f' },
     { 'io.open', { 'f', 'w' }, 'write f' },
-    { 'io.open', { 'f', 'a+' }, 'write f' },
+    { 'io.open', { 'f', 'a+' }, 'read f', 'write f' },
     { 'io.open', { 'f', 'q' } },
     { 'io.open', { 'f', {} } },
     { 'io.open', { {} } },

@@ -107,15 +107,18 @@ support.each_lua(function(lua)
     each_way('can be switched on off a terminal', { code = 'colors = true' }, check(colored, {}))
   end)
 
-  each_way('clear clears the screen before a resumed run',
-    { code = 'clear = true', env = { FORKMON_CLEAR = '1' }, flags = { '--clear' } }, function(start)
-      local project, program = start(two_files)
-      program:expect_exactly('start\n' .. lines.watch(project:path 'a.lua') .. 'a\n'
-        .. lines.watch(project:path 'b.lua') .. 'b\nend\n')
-      project:write('b.lua', "print 'b2'")
-      program:expect_exactly('\27[H\27[2J\27[3J' .. lines.resuming(project:path 'b.lua') .. 'b2\nend\n')
-      program:stop 'INT'
-    end)
+  for where, clears in pairs { ['on a terminal'] = '\27[H\27[2J\27[3J', ['and nothing off one'] = '' } do
+    each_way('clear clears the screen before a resumed run, ' .. where,
+      { code = 'clear = true, colors = false', env = { FORKMON_CLEAR = '1', FORKMON_NO_COLORS = '1' },
+        flags = { '--clear', '--no-color' } }, function(start)
+        local project, program = start(two_files, { tty = clears ~= '' })
+        program:expect_exactly('start\n' .. lines.watch(project:path 'a.lua') .. 'a\n'
+          .. lines.watch(project:path 'b.lua') .. 'b\nend\n')
+        project:write('b.lua', "print 'b2'")
+        program:expect_exactly(clears .. lines.resuming(project:path 'b.lua') .. 'b2\nend\n')
+        program:stop 'INT'
+      end)
+  end
 
   each_way('ignore wins over filter',
     { code = "ignore = 'nothing;/a%.lua$'", env = { FORKMON_IGNORE = 'nothing;/a%.lua$' },

@@ -82,6 +82,16 @@ support.each_lua(function(lua)
     end)
   end)
 
+  it_can('a session is none where /proc is of another PID namespace', function()
+    local project = support.project {
+      ['enables.lua'] = "print(require('forkmon').enable { filter = 'x' }) print 'goes on'",
+    }
+    local program = start('--pid --fork ' .. lua.interpreter .. ' enables.lua', project)
+    assert.same({ 'exited', 0 }, { program:wait() })
+    assert.equal('nil\t/proc is that of another PID namespace, and forkmon needs that of its own '
+      .. '(see `unshare --mount-proc`)\ngoes on\n', program:unread())
+  end)
+
   describe('a program that goes', function()
     local warning = '[forkmon] the program has changed its root directory or its mounts (chroot, unshare): '
       .. 'what it opens there is not watched\n'

@@ -7,6 +7,7 @@
 
 local posix = require 'posix'
 local support = require 'spec.support'
+local syscalls = require 'spec.support.syscalls'
 local Viewer = require 'spec.support.viewer'
 
 local function pause(milliseconds)
@@ -241,6 +242,104 @@ support.each_lua(function(lua)
     program:expect 'resuming'
     program:expect 'not seen'
     assert.is_nil(program.stdout.text:find('startup.*startup'))
+    program:stop()
+  end)
+
+  it('shows what a file became again after it had been a folder that the program has open', function()
+    local project = support.project { ['value.txt'] = 'one', ['part.lua'] = '', ['main.lua'] = [[
+      OPEN = io.open 'value.txt'
+      print('shows ' .. tostring(OPEN and OPEN:read '*l'))
+      dofile 'part.lua'
+      io.stdout:flush()
+      io.read()
+    ]] }
+    local program = lua:forkmon { '--quiet', '--exact', '--filter=%.lua$;%.txt$', 'main.lua', cwd = project.root,
+      stdin = 'pipe' }
+    program:expect_exactly 'shows one\n'
+    project:remove 'value.txt'
+    project:mkdir 'value.txt'
+    program:expect_exactly 'shows nil\n'
+    project:remove_folder 'value.txt'
+    project:write('value.txt', 'two')
+    program:expect_exactly 'shows two\n'
+    project:write('value.txt', 'three')
+    program:expect_exactly 'shows three\n'
+    program:stop()
+  end)
+
+  it('shows what is in the place of the folder that a program has gone to', function()
+    local project = syscalls.project {
+      ['main.lua'] = "require('syscalls').chdir 'work' print((dofile 'value.lua')) io.stdout:flush() io.read()",
+      ['work/value.lua'] = "return 'one'", ['new/value.lua'] = "return 'two'",
+    }
+    local program = lua:forkmon { '--quiet', '--exact', 'main.lua', cwd = project.root, stdin = 'pipe',
+      env = { LUA_PATH = './?.lua;;' } }
+    program:expect_exactly 'one\n'
+    project:rename('work', 'old')
+    project:rename('new', 'work')
+    program:expect_exactly 'two\n'
+    project:write('work/value.lua', "return 'three'")
+    program:expect_exactly 'three\n'
+    project:write('old/value.lua', "return 'nobody looks'")
+    project:remove_folder 'old'
+    project:write('work/value.lua', "return 'four'")
+    program:expect_exactly 'four\n'
+    program:stop()
+  end)
+
+  it('runs again what another file was read by that was there for a moment', function()
+    local project = support.project { ['here/value.txt'] = 'one', ['there/value.txt'] = 'other', ['main.lua'] = [[
+      local function show(name)
+        local file = io.open 'here/value.txt'
+        print(name, file:read '*l')
+        file:close()
+        io.stdout:flush()
+      end
+      show 'first'
+      io.read()
+      show 'second'
+      io.read()
+    ]] }
+    local program = lua:forkmon { '--quiet', '--filter=%.txt$', 'main.lua', cwd = project.root, stdin = 'pipe' }
+    program:expect_exactly 'first\tone\n'
+    -- Who asks may know of what the program has read: the supervisor has looked by then.
+    lua:forkmon { 'status', tostring(program.pid) }:wait()
+    support.await_idle(program)
+    -- While it is so, only the program looks.
+    local supervisor = support.proc.supervisor(program.pid)
+    posix.kill(supervisor, posix.SIGSTOP)
+    support.wait_until('the stop', function() return support.proc.state(supervisor) == 'T' end)
+    project:rename('here', 'away')
+    project:rename('there', 'here')
+    program:write '\n'
+    program:expect_exactly 'second\tother\n'
+    project:rename('here', 'there')
+    project:rename('away', 'here')
+    posix.kill(supervisor, posix.SIGCONT)
+    program:expect_exactly 'first\tone\n'
+    program:write '\n'
+    program:expect_exactly 'second\tone\n'
+    program:stop()
+  end)
+
+  it('shows what a folder that may not be entered any more keeps from view', function()
+    local project = support.project {
+      ['first/module.lua'] = "return 'first'", ['second/module.lua'] = "return 'second'",
+      ['main.lua'] = "package.path = './first/?.lua;./second/?.lua' print((require 'module'))",
+    }
+    local command = { 'forkmon', '--quiet', 'main.lua', cwd = project.root,
+      env = { PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' } }
+    if posix.getpid 'euid' == 0 then
+      local rights = '-dac_override,-dac_read_search'
+      command = table.move(command, 1, 3, 4, command)
+      command[1], command[2], command[3] = 'setpriv', '--bounding-set=' .. rights, '--inh-caps=' .. rights
+    end
+    local program = support.start(command)
+    program:expect_exactly 'first\n'
+    os.execute(("chmod 000 '%s'"):format(project:path 'first'))
+    program:expect_exactly 'second\n'
+    os.execute(("chmod 755 '%s'"):format(project:path 'first'))
+    program:expect_exactly 'first\n'
     program:stop()
   end)
 

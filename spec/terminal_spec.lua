@@ -240,14 +240,14 @@ support.each_lua(function(lua)
 
   describe('in a shell with job control', function()
     --- An interactive shell that has started the command in the foreground.
-    local function shell_with(files)
+    local function shell_with(files, option)
       local project = support.project(files)
       local shell = support.start {
         'bash', '--norc', '--noediting', '-i', tty = true, cwd = project.root,
         env = { PS1 = '$ ', PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' },
       }
       shell:expect '$ '
-      shell:write 'forkmon --no-color main.lua\n'
+      shell:write(('forkmon --no-color %smain.lua\n'):format(option and option .. ' ' or ''))
       return project, shell
     end
 
@@ -312,6 +312,57 @@ support.each_lua(function(lua)
       shell:write 'echo status $?\n'
       shell:expect 'status 130\n'
       leave(shell)
+    end)
+
+    it('Ctrl+Z stops what waits for quiet, and fg has it go on', function()
+      for _, text in ipairs { 'os.exit(3)', spin } do
+        local project, shell = shell_with({
+          ['main.lua'] = "print(dofile 'a.lua') io.stdout:flush() " .. text, ['a.lua'] = "return 'ready'",
+        }, '--restart-delay=1000')
+        shell:expect(text == spin and 'ready\n' or lines.exited(3))
+        project:write('a.lua', "return 'edited'")
+        local guard = support.proc.children(shell.pid)[1]
+        support.wait_until('the session to wait for quiet', function()
+          local status = lua:forkmon { 'status', '--json', tostring(guard) }
+          status:wait()
+          return status.stdout.text:find('"resuming"', 1, true)
+        end)
+        shell:write(suspend)
+        shell:expect 'Stopped'
+        assert.is_nil(shell.stdout.text:find('edited', 1, true))
+        shell:write 'fg\n'
+        shell:expect 'edited\n'
+        shell:write(interrupt)
+        shell:expect '$ '
+        leave(shell)
+      end
+    end)
+
+    it('what began in the background leaves the modes of the terminal alone', function()
+      local project = support.project {
+        ['main.lua'] = "print(dofile 'a.lua') io.stdout:flush() " .. spin, ['a.lua'] = "return 'ready'",
+      }
+      -- With line editing, for which the shell has the terminal without echo.
+      local shell = support.start {
+        'bash', '--norc', '-i', tty = true, cwd = project.root,
+        env = { PS1 = '$ ', TERM = 'dumb', PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' },
+      }
+      local function has_lines()
+        return posix.tcgetattr(shell.input).lflag & posix.ICANON ~= 0
+      end
+      shell:expect '$ '
+      shell:write 'forkmon --no-color main.lua &\r'
+      shell:expect 'ready'
+      support.wait_until('the shell to edit a line', function() return not has_lines() end)
+      shell:write 'fg\r'
+      support.wait_until('the session to be in the foreground', has_lines)
+      project:write('a.lua', "return 'edited'")
+      shell:expect 'edited'
+      assert.is_true(has_lines())
+      shell:write(interrupt)
+      shell:expect '$ '
+      shell:write 'exit\r'
+      shell:wait()
     end)
 
     it('reads the keyboard after fg', function()

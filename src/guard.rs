@@ -61,14 +61,17 @@ const AGAIN: Duration = Duration::from_millis(1);
 
 /// The signals that end a session and have come while they were blocked.
 pub fn told_to_end() -> Vec<Signal> {
-    let has_come = |signal: &Signal| signals::is_pending(&SigSet::from(*signal));
     ENDING.into_iter().filter(has_come).collect()
 }
 
-/// Sends a child that was just forked what has come and ends a session: it may have
-/// come before there was the child to get it, too.
+fn has_come(signal: &Signal) -> bool {
+    signals::is_pending(&SigSet::from(*signal))
+}
+
+/// Sends a child that was just forked what has come and ends or stops a session: it may
+/// have come before there was the child to get it, too.
 pub fn hand_on(child: Pid) {
-    for signal in told_to_end() {
+    for signal in ENDING.into_iter().chain([Signal::SIGTSTP]).filter(has_come) {
         let _ = signals::send(child, signal as i32);
     }
 }

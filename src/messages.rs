@@ -32,6 +32,15 @@ pub struct Seen {
     pub content: Option<u64>,
 }
 
+/// A directory, by its path and as what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Absolute path.
+    pub path: Vec<u8>,
+    /// Device and inode.
+    pub identity: (u64, u64),
+}
+
 /// One message from the program.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -67,6 +76,8 @@ pub enum Record {
         /// How many pages of memory it may come to hold on to; 0 when it is to be
         /// kept whatever it holds.
         pages: u64,
+        /// Where the program has gone, if that is not where it began.
+        directory: Option<Directory>,
     },
     /// The program depends on paths.
     Dependencies {
@@ -117,13 +128,20 @@ impl Record {
                 out.push(u8::from(events.is_some()));
                 out.extend(events.iter().flatten());
             }
-            Record::Checkpoint { index, pid, name, at, worth, bare, pages } => {
+            Record::Checkpoint { index, pid, name, at, worth, bare, pages, directory } => {
                 out.push(CHECKPOINT);
                 out.extend(index.to_le_bytes());
                 out.extend(pid.to_le_bytes());
                 out.extend(at.to_le_bytes());
                 out.extend(pages.to_le_bytes());
                 out.extend([worth.explicit, worth.hot, worth.separated, *bare].map(u8::from));
+                out.push(u8::from(directory.is_some()));
+                if let Some(Directory { path, identity: (device, inode) }) = directory {
+                    out.extend(device.to_le_bytes());
+                    out.extend(inode.to_le_bytes());
+                    out.extend((path.len() as u64).to_le_bytes());
+                    out.extend(path);
+                }
                 out.extend(name);
             }
             Record::Dependencies { checkpoint, seen } => {
@@ -177,6 +195,13 @@ impl Record {
                     separated: input.u8()? != 0,
                 },
                 bare: input.u8()? != 0,
+                directory: match input.u8()? {
+                    0 => None,
+                    _ => {
+                        let identity = (input.u64()?, input.u64()?);
+                        Some(Directory { path: input.bytes()?, identity })
+                    }
+                },
                 name: input.rest(),
             },
             DEPENDENCIES => {
@@ -412,19 +437,26 @@ mod tests {
         prop_oneof![
             (any::<i32>(), settings())
                 .prop_map(|(pid, settings)| Record::Running { pid, settings }),
-            (any::<(Index, i32, u64, u64)>(), path(), any::<[bool; 4]>()).prop_map(
-                |((index, pid, at, pages), name, [explicit, hot, separated, bare])| {
-                    Record::Checkpoint {
-                        index,
-                        pid,
-                        name,
-                        at,
-                        worth: Worth { explicit, hot, separated },
-                        bare,
-                        pages,
+            (
+                any::<(Index, i32, u64, u64)>(),
+                path(),
+                any::<[bool; 4]>(),
+                prop::option::of((path(), any::<(u64, u64)>()))
+            )
+                .prop_map(
+                    |((index, pid, at, pages), name, [explicit, hot, separated, bare], gone)| {
+                        Record::Checkpoint {
+                            index,
+                            pid,
+                            name,
+                            at,
+                            worth: Worth { explicit, hot, separated },
+                            bare,
+                            pages,
+                            directory: gone.map(|(path, identity)| Directory { path, identity }),
+                        }
                     }
-                }
-            ),
+                ),
             (any::<Option<Index>>(), prop::collection::vec(seen(), 0..10))
                 .prop_map(|(checkpoint, seen)| Record::Dependencies { checkpoint, seen }),
             path().prop_map(|path| Record::Wrote { path }),

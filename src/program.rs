@@ -12,8 +12,8 @@ use crate::checkpoint::{self, MOST_COPIED, Outcome};
 use crate::descriptors::{Descriptors, Emptied, Obstacle, Outside};
 use crate::effects::{Counters, Footprint};
 use crate::guard::{self, ORPHANED};
-use crate::messages::{Dependencies, Index, Letter, Record, Seen, Worth};
-use crate::paths::may;
+use crate::messages::{Dependencies, Directory, Index, Letter, Record, Seen, Worth};
+use crate::paths::{may, working_directory};
 use crate::placement::{Decision, Memory, Placement, Stop};
 use crate::probe::Probe;
 use crate::report;
@@ -30,13 +30,14 @@ use crate::sys::memory::is_set_aside;
 use crate::sys::process::{
     IntervalTimers, Root, die_with_parent, exit_now, hear_of_parent, own_faults, page_size,
 };
-use crate::sys::procfs::own_pages;
+use crate::sys::procfs::{is_ours, own_pages};
 use crate::sys::shared::Shared;
 use crate::sys::signals::{Mask, is_ignored, set_disposition};
 use crate::sys::stdio;
 use crate::watch::Stamp;
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{AccessFlags, ForkResult, Pid, getpid};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -69,6 +70,10 @@ const LONGEST_PATH: usize = libc::PATH_MAX as usize - 1;
 
 /// As many paths go into one record, of which some must fit on the board.
 const MOST_SEEN: usize = 32;
+
+/// So many descriptors more are open at a time in a supervisor: of signals, events and
+/// requests, to look at a process, to write events.
+const DESCRIPTORS: u64 = 8;
 
 /// How many files count as hot for that reason alone: a fresh checkout makes all
 /// of them recent, which tells nothing.
@@ -121,6 +126,8 @@ pub struct Program {
     pid: Pid,
     settings: Settings,
     outside: Outside,
+    /// The directory in which it began, by device and inode.
+    home: Option<(u64, u64)>,
     /// What paths begin at for the supervisor.
     root: Option<Root>,
     /// The newest checkpoint of this timeline, on which new files depend.
@@ -238,6 +245,10 @@ pub enum StartError {
     Threads(u64),
     /// `/proc` is not mounted.
     NoProc,
+    /// It is mounted, and shows other processes.
+    ForeignProc,
+    /// So many descriptors may be open, of which so many are.
+    Descriptors(u64, u64),
     /// This process was started for a session that it cannot join.
     Session(JoinError),
     /// The kernel refused memory, a descriptor or a process.
@@ -254,6 +265,15 @@ impl std::fmt::Display for StartError {
             ),
             StartError::Session(error) => error.fmt(out),
             StartError::NoProc => out.write_str("/proc is not mounted, and forkmon needs it"),
+            StartError::ForeignProc => out.write_str(
+                "/proc is that of another PID namespace, and forkmon needs that of its own \
+                 (see `unshare --mount-proc`)",
+            ),
+            StartError::Descriptors(limit, open) => write!(
+                out,
+                "only {limit} descriptors may be open (`ulimit -n`), {open} are, and forkmon needs \
+                 {DESCRIPTORS} more"
+            ),
             StartError::System(Errno::EAGAIN) => out.write_str(
                 "no process could be had for the supervisor (EAGAIN; see `ulimit -u` and the \
                  cgroup's pids.max)",
@@ -283,8 +303,17 @@ impl Program {
             Some(1) => {}
             Some(count) => return Err(StartError::Threads(count)),
         }
+        if !is_ours() {
+            return Err(StartError::ForeignProc);
+        }
         report::configure(&start.settings);
-        let outside = Descriptors::survey().outside(!start.inherited && has_children());
+        let descriptors = Descriptors::survey();
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(limit, _)| limit);
+        let open = descriptors.numbers().count() as u64;
+        if open + DESCRIPTORS > limit {
+            return Err(StartError::Descriptors(limit, open));
+        }
+        let outside = descriptors.outside(!start.inherited && has_children());
         let joined = Session::of_this_process().map_err(StartError::Session)?;
         let is_new = joined.is_none();
         let used = if is_new { processor_time() } else { Duration::ZERO };
@@ -302,6 +331,7 @@ impl Program {
             pid: getpid(),
             settings: start.settings,
             outside,
+            home: Stamp::of_file(b".").identity(),
             root: Root::of_this_process(),
             current: None,
             next: 0,
@@ -657,6 +687,7 @@ impl Program {
         self.current = Some(index);
         self.footprint = Some(Footprint::now(&self.counters));
         self.effect = false;
+        let directory = self.elsewhere();
         let elapsed = self.began.elapsed();
         let used = self.processor_time();
         // What is forced may come often, and each would be copied whole.
@@ -675,7 +706,16 @@ impl Program {
                 let bare = descriptors.is_bare(&self.outside);
                 let pid = pid.as_raw();
                 let pages = if self.placement.is_exact() { 0 } else { memory.pages };
-                self.send(&Record::Checkpoint { index, pid, name, at, worth, bare, pages });
+                self.send(&Record::Checkpoint {
+                    index,
+                    pid,
+                    name,
+                    at,
+                    worth,
+                    bare,
+                    pages,
+                    directory,
+                });
                 Ok(None)
             }
             Ok(Outcome::Resumed(letter)) => {
@@ -700,6 +740,14 @@ impl Program {
                 Err(Declined::Clone(error))
             }
         }
+    }
+
+    /// Where the program has gone, if that is not where it began.
+    fn elsewhere(&self) -> Option<Directory> {
+        let identity = Stamp::of_file(b".").identity();
+        let path = working_directory();
+        let is_gone = identity != self.home && path.len() <= LONGEST_PATH;
+        is_gone.then_some(Directory { path, identity: identity? })
     }
 
     /// Sees to it that a large program can be stopped at once.

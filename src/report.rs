@@ -106,8 +106,11 @@ pub fn reset_count() {
     WRITTEN.store(0, Ordering::Relaxed);
 }
 
-/// Clears the screen of a terminal and its scroll-back.
+/// Clears the screen and the scroll-back, if standard error is a terminal.
 pub fn clear_screen() {
+    if stderr_kind() != Some(Kind::Terminal) {
+        return;
+    }
     write(b"\x1b[H\x1b[2J\x1b[3J");
 }
 

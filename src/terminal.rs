@@ -11,19 +11,25 @@ use std::io::stdin;
 pub struct Modes(Option<Termios>);
 
 impl Modes {
-    /// Reads them.
+    /// Reads them, if the terminal is ours: in the background they are somebody else's,
+    /// such as a shell's line editor's.
     pub fn save() -> Modes {
-        Modes(tcgetattr(stdin()).ok())
+        Modes(if is_ours() { tcgetattr(stdin()).ok() } else { None })
     }
 
     /// Sets them again where they have changed, unless another process group
     /// has the terminal now. Call it with SIGTTOU blocked.
     pub fn restore(&self) {
         if let Some(saved) = &self.0
-            && tcgetpgrp(stdin()) == Ok(getpgrp())
+            && is_ours()
             && tcgetattr(stdin()).is_ok_and(|now| now != *saved)
         {
             let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, saved);
         }
     }
+}
+
+/// Whether this process group has the terminal.
+fn is_ours() -> bool {
+    tcgetpgrp(stdin()) == Ok(getpgrp())
 }

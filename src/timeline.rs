@@ -9,7 +9,7 @@
 //! checkpoint that was lost or evicted passes what depends on it to the one
 //! before. Nothing here touches the system.
 
-use crate::messages::{Index, Worth};
+use crate::messages::{Directory, Index, Worth};
 use crate::watch::{PathId, Stamp};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
@@ -36,6 +36,8 @@ pub struct Checkpoint {
     /// How many pages of memory it may come to hold on to; 0 when it is to be kept
     /// whatever it holds.
     pub pages: u64,
+    /// Where the program had gone, if that was not where it began.
+    pub directory: Option<Directory>,
     /// How often it was resumed.
     pub resumed: u64,
 }
@@ -254,6 +256,7 @@ mod tests {
             worth: Worth::default(),
             bare: true,
             pages: 0,
+            directory: None,
             resumed: 0,
         }
     }

@@ -29,11 +29,16 @@ local hooks = {}
 ---@field act fun(from_now_on: boolean?) something else is about to happen that others can observe, or that cannot
 --- be done again; `from_now_on`: and may at any time after
 
---- A path as Lua's C functions take it: they take numbers too. Neither an empty string nor one with a zero byte in it
---- names a file.
-local function path_of(value)
+--- A string as Lua's C functions take it: they take numbers too, and nothing from a zero byte on.
+local function string_of(value)
   if type(value) == 'number' then value = tostring(value) end
-  if type(value) == 'string' and value ~= '' and not find(value, '\0', 1, true) then return value end
+  if type(value) == 'string' and not find(value, '\0', 1, true) then return value end
+end
+
+--- A path likewise. An empty one names no file.
+local function path_of(value)
+  value = string_of(value)
+  if value ~= '' then return value end
 end
 
 --- What runs before the functions of each library.
@@ -62,8 +67,8 @@ local function befores(report, io, package)
     -- Only the first letter and '+' matter; what else a mode may hold differs between versions of Lua.
     local kind = type(mode) == 'string' and match(mode, '^[rwa]')
     if not kind then return end
-    if kind == 'r' then read(value) end
     local updates = find(mode, '+', 1, true) ~= nil
+    if kind == 'r' or kind == 'a' and updates then read(value) end
     if kind ~= 'r' then
       write(value, kind == 'w' and updates, kind == 'a')
     elseif updates then
@@ -108,7 +113,7 @@ local function befores(report, io, package)
   end
 
   local function look_up(name, templates, dot, slashes)
-    name = path_of(name)
+    name = string_of(name)
     if name and type(templates) == 'string' and (dot == nil or type(dot) == 'string')
       and (slashes == nil or type(slashes) == 'string') then
       return report.look_up(name, templates, dot, slashes)

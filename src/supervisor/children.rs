@@ -12,6 +12,7 @@ use crate::watch::{PathId, Touch};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getppid};
 use std::collections::HashSet;
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,16 @@ impl Supervisor {
                 self.signal_program(signal.number);
             }
             _ => {}
+        }
+    }
+
+    /// Takes in interrupts that have come since this turn began.
+    pub(super) fn hear_interrupts(&mut self) {
+        // Of those that are pending, the lowest is read first, so that none comes that is
+        // to wake us up.
+        while signals::is_pending(&Signal::SIGINT.into()) {
+            let Some(signal) = signals::read_signal(self.signals.as_fd()) else { return };
+            self.signalled(signal);
         }
     }
 

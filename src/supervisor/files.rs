@@ -73,7 +73,13 @@ impl Supervisor {
         };
         // A command that is on its way to `enable()` may make files that it reads.
         let by_content = self.settings.content || self.starting && self.program.is_some();
-        let changed = if stamp == known.stamp {
+        // Another may have been there for a moment, and been read. What has happened
+        // before it was to be read at all tells nothing.
+        let was_another =
+            touch.rerouted && stamp.identity().is_some() && !self.fresh.contains(&path);
+        let changed = if was_another {
+            true
+        } else if stamp == known.stamp {
             !same_content(known)
         } else if by_content && known.content.is_some() && same_content(known) {
             known.stamp = stamp;
@@ -130,6 +136,9 @@ impl Supervisor {
     }
 
     pub(super) fn change(&mut self, path: PathId) {
+        // Files are looked at later than signals, and who pressed Ctrl+C before this was
+        // saved did so to the program that ran then.
+        self.hear_interrupts();
         let name = self.watcher.path(path).to_vec();
         self.board.heat(&name);
         if self.changed.insert(path) {

@@ -80,6 +80,8 @@ pub enum Action {
     Wake,
     /// Tell the user how the program ended.
     Report(Status),
+    /// Send the program a signal that it has missed.
+    Signal(i32),
     /// Stop ourselves as the program was stopped, so that the shell notices.
     Suspend(i32),
     /// Ask everything to end, by this signal; report `AllGone`.
@@ -144,6 +146,8 @@ pub struct Machine {
     held_until: Time,
     /// A Ctrl+C that the program may be dying of until this time.
     interrupted: Option<Time>,
+    /// A Ctrl+Z that came when there was half a program.
+    suspended: Option<i32>,
 }
 
 impl Machine {
@@ -155,6 +159,7 @@ impl Machine {
             pending: None,
             held_until: Time::ZERO,
             interrupted: None,
+            suspended: None,
         }
     }
 
@@ -215,12 +220,12 @@ impl Machine {
                 Vec::new()
             }
             Event::Ended(status) => self.ended(status, now),
-            Event::Suspended(signal) if !self.is_ending() => vec![Action::Suspend(signal)],
-            // The program decides whether Ctrl+Z stops it; without one, we do.
-            Event::Suspend(signal) if matches!(self.phase, Phase::Idle) => {
+            Event::Suspended(signal) if !self.is_ending() => {
+                self.suspended = None;
                 vec![Action::Suspend(signal)]
             }
-            Event::Suspended(_) | Event::Suspend(_) => Vec::new(),
+            Event::Suspended(_) => Vec::new(),
+            Event::Suspend(signal) => self.suspend(signal),
             Event::Cleared => match self.phase {
                 Phase::Clearing { .. } => {
                     self.phase = Phase::Waking;
@@ -235,10 +240,12 @@ impl Machine {
                     // That was the program before.
                     self.interrupted = None;
                     self.held_until = now + self.delays.ignore;
-                    match self.pending {
+                    let missed = self.suspended.take().map(Action::Signal);
+                    let stop = match self.pending {
                         Some(_) => self.stop_if_due(now),
                         None => Vec::new(),
-                    }
+                    };
+                    missed.into_iter().chain(stop).collect()
                 }
                 _ => Vec::new(),
             },
@@ -311,7 +318,21 @@ impl Machine {
     /// There is no program any more: wait for quiet, or go on at once.
     fn settle(&mut self, now: Time) -> Vec<Action> {
         self.phase = Phase::Settling;
-        self.tick(now)
+        let suspend = self.suspended.take().map(Action::Suspend);
+        suspend.into_iter().chain(self.tick(now)).collect()
+    }
+
+    /// The program decides whether Ctrl+Z stops it; without one, we do.
+    fn suspend(&mut self, signal: i32) -> Vec<Action> {
+        match self.phase {
+            Phase::Idle | Phase::Settling | Phase::Clearing { .. } => {
+                return vec![Action::Suspend(signal)];
+            }
+            // The old one may end before it heeds it, the new one have begun after it.
+            Phase::Stopping { .. } | Phase::Waking => self.suspended = Some(signal),
+            Phase::Running | Phase::Ending { .. } => {}
+        }
+        Vec::new()
     }
 
     fn interrupt(&mut self, from_terminal: bool, now: Time) -> Vec<Action> {
@@ -390,6 +411,30 @@ mod tests {
         assert_eq!(it.step(Event::Resumed, ms(107)), []);
         assert_eq!(it.state(), "running");
         assert_eq!(it.deadline(), None);
+    }
+
+    #[test]
+    fn ctrl_z_is_never_lost() {
+        let stop = Event::Suspend(libc::SIGTSTP);
+        let suspend = Action::Suspend(libc::SIGTSTP);
+        let mut it = machine();
+        // The program decides.
+        assert_eq!(it.step(stop, ms(90)), []);
+        assert_eq!(it.step(Event::Suspended(libc::SIGTSTP), ms(91)), [suspend]);
+        it.step(Event::Changed, ms(100));
+        // It is on its way to end, and does.
+        assert_eq!(it.step(stop, ms(101)), []);
+        assert_eq!(it.step(Event::Ended(143), ms(102)), [suspend]);
+        assert_eq!(it.step(stop, ms(103)), [suspend]);
+        it.step(Event::Tick, ms(110));
+        assert_eq!(it.step(stop, ms(111)), [suspend]);
+        it.step(Event::Cleared, ms(112));
+        // The one that is woken may have missed it.
+        assert_eq!(it.step(stop, ms(113)), []);
+        assert_eq!(it.step(Event::Resumed, ms(114)), [Action::Signal(libc::SIGTSTP)]);
+        assert_eq!(it.step(Event::Suspended(libc::SIGTSTP), ms(115)), [suspend]);
+        assert_eq!(it.step(Event::Ended(0), ms(120)), [Action::Report(0)]);
+        assert_eq!(it.step(stop, ms(121)), [suspend]);
     }
 
     #[test]

@@ -142,6 +142,8 @@ struct Supervisor {
     clearing: Option<Option<procfs::Started>>,
     /// File events that have been read and not been judged.
     touched: FxHashMap<PathId, Touch>,
+    /// What the program has begun to depend on in this turn.
+    fresh: HashSet<PathId>,
     /// Paths that changed and have not been acted on.
     changed: HashSet<PathId>,
     /// Paths that look as if somebody were in the middle of saving them.
@@ -220,6 +222,7 @@ impl Supervisor {
             clearing: None,
             asked: HashSet::new(),
             touched: FxHashMap::default(),
+            fresh: HashSet::new(),
             changed: HashSet::new(),
             held: HashMap::new(),
             rechecks: Vec::new(),
@@ -264,6 +267,7 @@ impl Supervisor {
             received.push(signal);
         }
         self.touched = self.watcher.read();
+        self.fresh.clear();
         let news: Vec<_> = std::iter::from_fn(next_fate).collect();
         let opened = self.take_records();
         // Before the changes that came with them: the program saw them, too.
@@ -335,6 +339,7 @@ impl Supervisor {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Stop => {
+                self.end_misplaced();
                 self.end_checkpoints_after(self.target().0);
                 self.signal_program(self.settings.stop_signal);
                 // A stopped process gets to see it only when it goes on.
@@ -362,6 +367,7 @@ impl Supervisor {
                     b", waiting for changes..",
                 ]);
             }
+            Action::Signal(signal) => self.signal_program(signal),
             Action::Suspend(signal) => {
                 if let Ok(signal) = Signal::try_from(signal) {
                     signals::take_default(signal);

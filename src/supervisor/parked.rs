@@ -4,8 +4,10 @@ use super::children::send;
 use super::resume::Woken;
 use super::{SPARE, Supervisor};
 use crate::checkpoint::{ORDER_RESUME, ORDER_SPARE, WAKE, summons};
+use crate::messages::Directory;
 use crate::sys::process::{is_child, yield_to_all};
 use crate::timeline::Target;
+use crate::watch::Stamp;
 use nix::unistd::Pid;
 use std::sync::atomic::Ordering;
 
@@ -121,6 +123,25 @@ impl Supervisor {
             self.dying.insert(pid);
         }
         send(pid, libc::SIGKILL);
+    }
+
+    /// Ends the checkpoints of a program that had gone to a directory that is not there
+    /// any more, or is another: a fresh start would go to that one. (Where the program
+    /// began, it stays whatever becomes of the name, and so does a shell.)
+    pub(super) fn end_misplaced(&mut self) {
+        let is_misplaced = |directory: &Directory| {
+            Stamp::of_file(&directory.path).identity() != Some(directory.identity)
+        };
+        let misplaced: Vec<i32> = self
+            .timeline
+            .checkpoints()
+            .iter()
+            .filter(|known| known.directory.as_ref().is_some_and(is_misplaced))
+            .map(|known| known.pid)
+            .collect();
+        for pid in misplaced {
+            self.end_checkpoint(pid);
+        }
     }
 
     pub(super) fn end_checkpoints_after(&mut self, target: Target) {

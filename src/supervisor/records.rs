@@ -69,7 +69,16 @@ impl Supervisor {
                     opened.clear();
                     self.started(settings, events.map(|sink| Sink::parse(&sink)));
                 }
-                Some(Record::Checkpoint { index, pid, name, at, worth, bare, pages }) => {
+                Some(Record::Checkpoint {
+                    index,
+                    pid,
+                    name,
+                    at,
+                    worth,
+                    bare,
+                    pages,
+                    directory,
+                }) => {
                     let announced = &self.board.newest_clone;
                     let _ = announced.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
                     self.emit("checkpoint", |event| {
@@ -87,6 +96,7 @@ impl Supervisor {
                         worth,
                         bare,
                         pages,
+                        directory,
                         resumed: 0,
                     });
                     let limit = self.settings.max_checkpoints as usize;
@@ -129,6 +139,7 @@ impl Supervisor {
             self.emit("watch", |event| event.string("path", &path).plain("present", present));
         }
         let (id, found) = self.watcher.add(&path);
+        self.fresh.insert(id);
         self.unread.remove(&id);
         self.revived.remove(&id);
         if self.timeline.dependency(id).is_none() {

@@ -58,6 +58,7 @@ impl Supervisor {
     }
 
     pub(super) fn clear(&mut self) {
+        self.end_misplaced();
         let (target, _) = self.target();
         self.terminal.restore();
         self.end_checkpoints_after(target);

@@ -6,12 +6,18 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// When a process started, for comparison with others of this boot: clock ticks,
 /// and the pid where those are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Started(u64, i32);
+
+/// Whether what is mounted on `/proc` shows the PID namespace of this process.
+pub fn is_ours() -> bool {
+    std::fs::read_link("/proc/self").is_ok_and(|own| own == Path::new(&Pid::this().to_string()))
+}
 
 /// Facts from `/proc/<pid>/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

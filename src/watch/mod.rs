@@ -47,6 +47,9 @@ pub struct Touch {
     pub created: bool,
     /// It was deleted or moved away.
     pub removed: bool,
+    /// A directory or a link on the way was moved or replaced, and may have been so
+    /// only for a moment: what was read meanwhile need not be what is there again.
+    pub rerouted: bool,
 }
 
 /// Why paths are polled instead of watched.
@@ -120,8 +123,10 @@ const NAMES: WatchMask = WatchMask::CLOSE_WRITE
     .union(WatchMask::CREATE)
     .union(WatchMask::DELETE);
 
-/// What makes the place of a directory worth looking at again.
-const ITSELF: WatchMask = WatchMask::MOVE_SELF.union(WatchMask::DELETE_SELF);
+/// What makes the place of a directory worth looking at again. Its permissions decide
+/// who may pass.
+const ITSELF: WatchMask =
+    WatchMask::MOVE_SELF.union(WatchMask::DELETE_SELF).union(WatchMask::ATTRIB);
 
 /// How often a path that leads elsewhere every time is followed before it is
 /// polled instead.
@@ -222,6 +227,7 @@ impl Watcher {
                             .intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO),
                         created: event.mask.contains(EventMask::CREATE),
                         removed: event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM),
+                        rerouted: false,
                     };
                     for subject in self.table.touched(&event.wd, name.as_bytes()) {
                         let known = subjects.entry(subject).or_default();
@@ -229,27 +235,35 @@ impl Watcher {
                         known.created |= touch.created;
                         known.removed |= touch.removed;
                     }
+                } else {
+                    for subject in self.table.members(&event.wd) {
+                        subjects.entry(subject).or_default();
+                    }
                 }
             }
         }
         for (wd, ignored) in displaced {
             for subject in self.displace(&wd, ignored) {
-                subjects.entry(subject).or_default();
+                subjects.entry(subject).or_default().rerouted |= !ignored;
             }
         }
         let mut touched = FxHashMap::default();
-        let mut moved = Vec::new();
         for (subject, touch) in subjects {
             match subject {
                 Subject::Path(id) => {
-                    touched.insert(id, touch);
+                    let known: &mut Touch = touched.entry(id).or_default();
+                    *known = Touch { rerouted: known.rerouted | touch.rerouted, ..touch };
                 }
-                Subject::Directory(directory) => self.follow_directory(directory, &mut moved),
-            }
-        }
-        for directory in moved {
-            for &id in &self.directories[directory].members {
-                touched.entry(id).or_default();
+                Subject::Directory(directory) => {
+                    let rerouted = touch.rerouted | touch.completed | touch.created | touch.removed;
+                    let mut moved = Vec::new();
+                    self.follow_directory(directory, &mut moved);
+                    for directory in moved {
+                        for &id in &self.directories[directory].members {
+                            touched.entry(id).or_default().rerouted |= rerouted;
+                        }
+                    }
+                }
             }
         }
         if overflow {
@@ -331,6 +345,10 @@ impl Watcher {
         let found = Stamp::of_entry(&path);
         if found.is_none() {
             self.walk(Subject::Path(id));
+            // A directory in its place tells of its end only when nobody has it open.
+            if let Some(wd) = self.directories[home].wd.clone() {
+                self.table.name(wd, name, Subject::Path(id));
+            }
         }
         found
     }

@@ -178,7 +178,8 @@ pub fn content_digest(path: &[u8]) -> Option<u64> {
         return None;
     }
     let mut hasher = DefaultHasher::new();
-    let mut buffer = [0; 1 << 16];
+    // Little, as the program may have a small stack.
+    let mut buffer = [0; 1 << 12];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Some(hasher.finish()),
