@@ -103,8 +103,9 @@ support.each_lua(function(lua)
         static void *body(void *nothing) { for (;;) pause(); return nothing; }
         int luaopen_thread(void *state) { pthread_t thread; pthread_create(&thread, 0, body, 0); return 0; }
       ]])
-      local compile = support.start { 'cc', '-shared', '-fPIC', '-pthread', '-o', 'thread.so', 'thread.c',
-        cwd = project.root }
+      -- It must not be unloaded when Lua ends, as the thread may be at work in it.
+      local compile = support.start { 'cc', '-shared', '-fPIC', '-pthread', '-Wl,-z,nodelete', '-o', 'thread.so',
+        'thread.c', cwd = project.root }
       assert.same({ 'exited', 0 }, { compile:wait() }, compile:unread())
     end
 

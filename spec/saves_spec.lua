@@ -337,9 +337,10 @@ support.each_lua(function(lua)
     local program = support.start(command)
     program:expect_exactly 'first\n'
     os.execute(("chmod 000 '%s'"):format(project:path 'first'))
-    program:expect_exactly 'second\n'
+    -- It may say that it has to poll what it cannot watch.
+    program:expect 'second\n'
     os.execute(("chmod 755 '%s'"):format(project:path 'first'))
-    program:expect_exactly 'first\n'
+    program:expect 'first\n'
     program:stop()
   end)
 

@@ -324,13 +324,15 @@ impl Machine {
 
     /// The program decides whether Ctrl+Z stops it; without one, we do.
     fn suspend(&mut self, signal: i32) -> Vec<Action> {
+        let by_key = signal == libc::SIGTSTP;
         match self.phase {
-            Phase::Idle | Phase::Settling | Phase::Clearing { .. } => {
+            Phase::Idle => return vec![Action::Suspend(signal)],
+            Phase::Settling | Phase::Clearing { .. } if by_key => {
                 return vec![Action::Suspend(signal)];
             }
             // The old one may end before it heeds it, the new one have begun after it.
-            Phase::Stopping { .. } | Phase::Waking => self.suspended = Some(signal),
-            Phase::Running | Phase::Ending { .. } => {}
+            Phase::Stopping { .. } | Phase::Waking if by_key => self.suspended = Some(signal),
+            _ => {}
         }
         Vec::new()
     }
@@ -426,6 +428,8 @@ mod tests {
         assert_eq!(it.step(stop, ms(101)), []);
         assert_eq!(it.step(Event::Ended(143), ms(102)), [suspend]);
         assert_eq!(it.step(stop, ms(103)), [suspend]);
+        // Only the key counts: nobody is told to stop for wanting the terminal.
+        assert_eq!(it.step(Event::Suspend(libc::SIGTTOU), ms(104)), []);
         it.step(Event::Tick, ms(110));
         assert_eq!(it.step(stop, ms(111)), [suspend]);
         it.step(Event::Cleared, ms(112));
