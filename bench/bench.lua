@@ -29,7 +29,7 @@ local ORIGINAL, LUAMON, NELUA = peer 'ORIGINAL', peer 'LUAMON', peer 'NELUA'
 local DOCUMENT = 'docs/performance.md'
 
 local SAVES = 40 -- for a median of latencies
-local RUNS = 7 -- for a median of whole runs
+local RUNS = 11 -- for a median of whole runs
 
 ----------------------------------------------------------------------------------------------
 -- Figures
@@ -231,12 +231,14 @@ end
 ----------------------------------------------------------------------------------------------
 -- Whole runs
 
---- Runs each contender in turn. `run(name)` returns figures by name; the result is a table
--- contender -> figure -> median.
+--- Runs each contender in turn, in each round another first: whoever comes after one that leaves
+-- much memory to be given back would always be the slower for it. `run(name)` returns figures by
+-- name; the result is a table contender -> figure -> median.
 local function take_turns(contenders, run)
   local all, failed = {}, {}
   for round = 0, RUNS do
-    for _, name in ipairs(contenders) do
+    for place = 1, #contenders do
+      local name = contenders[(place + round) % #contenders + 1]
       local figures = not failed[name] and attempt(name, run, name)
       failed[name] = not figures
       if failed[name] then all[name] = nil end
