@@ -80,8 +80,11 @@ impl Supervisor {
         match fate {
             Fate::Exited(status) => self.child_ended(pid, status),
             Fate::Killed(signal) => self.child_ended(pid, 128 + signal),
+            // It may be stopped before it has said that it is the program.
             Fate::Stopped(signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU))
-                if Some(pid) == self.program =>
+                if Some(pid) == self.program
+                    || self.machine.is_waking()
+                        && pid == self.board.program.load(Ordering::SeqCst) =>
             {
                 self.feed(Event::Suspended(signal));
             }
@@ -185,8 +188,10 @@ impl Supervisor {
     }
 
     pub(super) fn continue_program(&self) {
-        if self.program.is_some_and(procfs::is_stopped) {
-            self.signal_program(libc::SIGCONT);
+        let woken = self.machine.is_waking().then(|| self.board.program.load(Ordering::SeqCst));
+        let program = woken.filter(|pid| *pid > 0).or(self.program);
+        if let Some(pid) = program.filter(|pid| is_child(*pid) && procfs::is_stopped(*pid)) {
+            send(pid, libc::SIGCONT);
         }
     }
 

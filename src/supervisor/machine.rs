@@ -27,6 +27,9 @@ pub type Time = Duration;
 /// The longest that a stream of changes can put a resume off.
 const SETTLE_AT_MOST: Duration = Duration::from_millis(50);
 
+/// How soon after a Ctrl+Z a program ends that would have heeded it.
+const HEED: Duration = Duration::from_millis(100);
+
 /// How soon those who escaped a SIGKILL by forking are killed again.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -146,8 +149,8 @@ pub struct Machine {
     held_until: Time,
     /// A Ctrl+C that the program may be dying of until this time.
     interrupted: Option<Time>,
-    /// A Ctrl+Z that came when there was half a program.
-    suspended: Option<i32>,
+    /// A Ctrl+Z that the program may not have got, or not get to heed, and when it came.
+    suspended: Option<(i32, Time)>,
 }
 
 impl Machine {
@@ -225,7 +228,7 @@ impl Machine {
                 vec![Action::Suspend(signal)]
             }
             Event::Suspended(_) => Vec::new(),
-            Event::Suspend(signal) => self.suspend(signal),
+            Event::Suspend(signal) => self.suspend(signal, now),
             Event::Cleared => match self.phase {
                 Phase::Clearing { .. } => {
                     self.phase = Phase::Waking;
@@ -240,7 +243,10 @@ impl Machine {
                     // That was the program before.
                     self.interrupted = None;
                     self.held_until = now + self.delays.ignore;
-                    let missed = self.suspended.take().map(Action::Signal);
+                    let missed = self.suspended.as_mut().map(|(signal, at)| {
+                        *at = now;
+                        Action::Signal(*signal)
+                    });
                     let stop = match self.pending {
                         Some(_) => self.stop_if_due(now),
                         None => Vec::new(),
@@ -301,6 +307,10 @@ impl Machine {
     }
 
     fn ended(&mut self, status: Status, now: Time) -> Vec<Action> {
+        if self.phase == Phase::Running {
+            // If that was long ago, it has decided to go on.
+            self.suspended = self.suspended.filter(|(_, at)| now <= *at + HEED);
+        }
         match self.phase {
             Phase::Running if self.interrupted.is_some_and(|until| now <= until) => {
                 self.end(libc::SIGINT, now)
@@ -308,7 +318,7 @@ impl Machine {
             Phase::Running if self.pending.is_some() => self.settle(now),
             Phase::Running => {
                 self.phase = Phase::Idle;
-                vec![Action::Report(status)]
+                [Action::Report(status)].into_iter().chain(self.heed_suspend()).collect()
             }
             Phase::Stopping { .. } => self.settle(now),
             _ => Vec::new(),
@@ -318,20 +328,26 @@ impl Machine {
     /// There is no program any more: wait for quiet, or go on at once.
     fn settle(&mut self, now: Time) -> Vec<Action> {
         self.phase = Phase::Settling;
-        let suspend = self.suspended.take().map(Action::Suspend);
-        suspend.into_iter().chain(self.tick(now)).collect()
+        self.heed_suspend().into_iter().chain(self.tick(now)).collect()
+    }
+
+    /// What is to be done about a Ctrl+Z that the program did not live to heed.
+    fn heed_suspend(&mut self) -> Option<Action> {
+        self.suspended.take().map(|(signal, _)| Action::Suspend(signal))
     }
 
     /// The program decides whether Ctrl+Z stops it; without one, we do.
-    fn suspend(&mut self, signal: i32) -> Vec<Action> {
+    fn suspend(&mut self, signal: i32, now: Time) -> Vec<Action> {
         let by_key = signal == libc::SIGTSTP;
         match self.phase {
             Phase::Idle => return vec![Action::Suspend(signal)],
             Phase::Settling | Phase::Clearing { .. } if by_key => {
                 return vec![Action::Suspend(signal)];
             }
-            // The old one may end before it heeds it, the new one have begun after it.
-            Phase::Stopping { .. } | Phase::Waking if by_key => self.suspended = Some(signal),
+            // One may end before it heeds it, the next have begun after it.
+            Phase::Running | Phase::Stopping { .. } | Phase::Waking if by_key => {
+                self.suspended = Some((signal, now));
+            }
             _ => {}
         }
         Vec::new()
@@ -437,8 +453,13 @@ mod tests {
         assert_eq!(it.step(stop, ms(113)), []);
         assert_eq!(it.step(Event::Resumed, ms(114)), [Action::Signal(libc::SIGTSTP)]);
         assert_eq!(it.step(Event::Suspended(libc::SIGTSTP), ms(115)), [suspend]);
-        assert_eq!(it.step(Event::Ended(0), ms(120)), [Action::Report(0)]);
-        assert_eq!(it.step(stop, ms(121)), [suspend]);
+        // One that was about to end, and one that goes on in spite of it.
+        assert_eq!(it.step(stop, ms(120)), []);
+        assert_eq!(it.step(Event::Ended(0), ms(121)), [Action::Report(0), suspend]);
+        assert_eq!(it.step(stop, ms(122)), [suspend]);
+        let mut it = machine();
+        assert_eq!(it.step(stop, ms(100)), []);
+        assert_eq!(it.step(Event::Ended(0), ms(300)), [Action::Report(0)]);
     }
 
     #[test]
