@@ -68,9 +68,9 @@ support.each_lua(function(lua)
       it(name, function()
         local project, program = start(main, '/data%.lua$', { ['data.lua'] = "return 'one'", ['sub/x'] = '' })
         program:expect_exactly 'one\n'
-        -- What the program itself has done to the file by now is seen before the edit.
-        support.await_idle(program)
         for _, text in ipairs { 'two', 'three' } do
+          -- What the program itself has done to the file by now is seen before the edit.
+          support.await_idle(program)
           project:write('data.lua', ('return %q'):format(text))
           program:expect_exactly(text .. '\n')
         end
