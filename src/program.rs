@@ -745,9 +745,11 @@ impl Program {
     /// Where the program has gone, if that is not where it began.
     fn elsewhere(&self) -> Option<Directory> {
         let identity = Stamp::of_file(b".").identity();
+        if identity == self.home {
+            return None;
+        }
         let path = working_directory();
-        let is_gone = identity != self.home && path.len() <= LONGEST_PATH;
-        is_gone.then_some(Directory { path, identity: identity? })
+        (path.len() <= LONGEST_PATH).then_some(Directory { path, identity: identity? })
     }
 
     /// Sees to it that a large program can be stopped at once.
