@@ -82,9 +82,7 @@ impl Supervisor {
             Fate::Killed(signal) => self.child_ended(pid, 128 + signal),
             // It may be stopped before it has said that it is the program.
             Fate::Stopped(signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU))
-                if Some(pid) == self.program
-                    || self.machine.is_waking()
-                        && pid == self.board.program.load(Ordering::SeqCst) =>
+                if Some(pid) == self.program || Some(pid) == self.woken_program() =>
             {
                 self.feed(Event::Suspended(signal));
             }
@@ -118,7 +116,7 @@ impl Supervisor {
             self.end_spare();
         }
         self.timeline.remove(pid);
-        if self.machine.is_waking() && pid == self.board.program.load(Ordering::SeqCst) {
+        if self.woken_program() == Some(pid) {
             // It was put back, and ended before it could say so.
             self.program = Some(pid);
             self.resumed();
@@ -187,9 +185,14 @@ impl Supervisor {
         self.feed(Event::Resumed);
     }
 
-    pub(super) fn continue_program(&self) {
+    /// The program that was woken, when there is one that has not said so yet.
+    fn woken_program(&self) -> Option<i32> {
         let woken = self.machine.is_waking().then(|| self.board.program.load(Ordering::SeqCst));
-        let program = woken.filter(|pid| *pid > 0).or(self.program);
+        woken.filter(|pid| *pid > 0)
+    }
+
+    pub(super) fn continue_program(&self) {
+        let program = self.woken_program().or(self.program);
         if let Some(pid) = program.filter(|pid| is_child(*pid) && procfs::is_stopped(*pid)) {
             send(pid, libc::SIGCONT);
         }
