@@ -1,31 +1,39 @@
 //! The native module `forkmon.core`: checkpoints, the supervisor, watching.
 //!
-//! Pure logic (`timeline`, `supervisor::machine`, `watch::table`, `messages`)
-//! never touches the system; the system layer (`sys`) never decides; `program`,
-//! `supervisor` and `guard` are the three processes' short loops between them. Without a
-//! Lua feature the crate is exactly this; with one, `binding` makes it loadable.
+//! Theory of operation. One process becomes three (`session`): the *guard*, which the
+//! shell started, the *supervisor*, and the *program*, which alone returns to Lua. The
+//! program reports what it opens and takes checkpoints of itself (`program`); the
+//! supervisor watches those files and decides what a change leads to (`supervisor`).
+//! They talk over shared memory (`wire`). Others ask a session over a socket (`client`).
+//! Pure logic never touches the system; the system layer (`sys`) never decides.
+//!
+//! Imports go one way: `lua` → `program` → `session` → `wire` → `files` → `sys`, and
+//! likewise from `supervisor`, `guard` and `client` down. Without a Lua feature the
+//! crate is all but `lua`, and its tests need no Lua.
 
-pub mod board;
-pub mod checkpoint;
-pub mod control;
-pub mod descriptors;
-pub mod effects;
-pub mod guard;
-pub mod json;
-pub mod messages;
-pub mod paths;
-pub mod placement;
-pub mod probe;
-pub mod program;
-pub mod report;
-pub mod scout;
-pub mod searches;
-pub mod settings;
-pub mod supervisor;
-pub mod sys;
-pub mod terminal;
-pub mod timeline;
-pub mod watch;
+// Without a Lua nobody calls the entrances of the rooms.
+#![cfg_attr(
+    not(any(
+        feature = "lua51",
+        feature = "lua52",
+        feature = "lua53",
+        feature = "lua54",
+        feature = "lua55",
+        feature = "luajit"
+    )),
+    allow(dead_code)
+)]
+
+mod client;
+mod files;
+mod guard;
+mod json;
+mod program;
+mod report;
+mod session;
+mod supervisor;
+mod sys;
+mod wire;
 
 #[cfg(any(
     feature = "lua51",
@@ -35,4 +43,4 @@ pub mod watch;
     feature = "lua55",
     feature = "luajit"
 ))]
-mod binding;
+mod lua;

@@ -6,7 +6,6 @@
 //! program has opened in the place of standard error gets none, and where nobody
 //! reads, the supervisor drops a line rather than wait.
 
-use crate::settings::Settings;
 use crate::sys::signals::without_sigpipe;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -44,9 +43,9 @@ enum Kind {
 }
 
 /// Takes over the options that concern lines.
-pub fn configure(settings: &Settings) {
-    COLORS.store(settings.colors, Ordering::Relaxed);
-    QUIET.store(settings.quiet, Ordering::Relaxed);
+pub fn configure(quiet: bool, colors: bool) {
+    COLORS.store(colors, Ordering::Relaxed);
+    QUIET.store(quiet, Ordering::Relaxed);
     stderr_kind();
 }
 

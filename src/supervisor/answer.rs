@@ -2,10 +2,10 @@
 
 use super::Supervisor;
 use super::machine::Event;
-use crate::control::{CheckpointStatus, Reply, Request, Status};
-use crate::messages::Index;
-use crate::timeline::Target;
-use crate::watch::Stamp;
+use super::timeline::Target;
+use crate::files::Stamp;
+use crate::wire::control::{CheckpointStatus, Reply, Request, Status};
+use crate::wire::record::Index;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::Ordering;
 
@@ -82,7 +82,7 @@ impl Supervisor {
         let mut status = Status {
             pid: self.guard.as_raw(),
             supervisor: std::process::id() as i32,
-            version: crate::control::version().into(),
+            version: crate::wire::version().into(),
             directory: std::env::current_dir().unwrap_or_default().into_os_string().into_vec(),
             command: self.command.words(),
             state: self.machine.state().into(),

@@ -2,13 +2,13 @@
 
 use super::files::restamp;
 use super::machine::Event;
+use super::timeline::Target;
 use super::{SPARE, Supervisor, milliseconds};
-use crate::guard::ORPHANED;
+use crate::files::{PathId, Touch};
+use crate::session::signals::ORPHANED;
 use crate::sys::process::{Fate, has_child, is_child};
 use crate::sys::procfs;
 use crate::sys::signals::{self, Received};
-use crate::timeline::Target;
-use crate::watch::{PathId, Touch};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getppid};
 use std::collections::HashSet;

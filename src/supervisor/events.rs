@@ -6,12 +6,13 @@
 
 use crate::json::Object;
 use crate::sys::descriptors;
+use crate::wire::settings::Sink;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::SystemTime;
 
@@ -20,26 +21,6 @@ const QUEUE_BYTES: usize = 1 << 20;
 
 /// What one write may be so that a pipe that polls as writable takes it at once.
 const ATOMIC: usize = libc::PIPE_BUF;
-
-/// Where events go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sink {
-    /// A file, appended to, or a FIFO.
-    Path(Vec<u8>),
-    /// A descriptor that was inherited.
-    Descriptor(RawFd),
-}
-
-impl Sink {
-    /// Reads the option: a path, or `fd:N`.
-    pub fn parse(text: &[u8]) -> Sink {
-        let number = text.strip_prefix(b"fd:").and_then(|number| std::str::from_utf8(number).ok());
-        match number.and_then(|number| number.parse().ok()) {
-            Some(number) => Sink::Descriptor(number),
-            None => Sink::Path(text.to_vec()),
-        }
-    }
-}
 
 /// Writes events to a sink.
 pub struct Events {
@@ -149,13 +130,6 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader};
     use std::os::fd::AsRawFd;
-
-    #[test]
-    fn the_option_names_a_path_or_a_descriptor() {
-        assert_eq!(Sink::parse(b"fd:3"), Sink::Descriptor(3));
-        assert_eq!(Sink::parse(b"fd:x"), Sink::Path(b"fd:x".to_vec()));
-        assert_eq!(Sink::parse(b"/tmp/e"), Sink::Path(b"/tmp/e".to_vec()));
-    }
 
     #[test]
     fn a_slow_reader_loses_old_lines_and_is_told() {

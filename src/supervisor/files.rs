@@ -6,9 +6,9 @@
 
 use super::Supervisor;
 use super::machine::{Event, Time};
+use super::timeline::Dependency;
+use crate::files::{PathId, Stamp, Touch, content_digest};
 use crate::sys::procfs;
-use crate::timeline::Dependency;
-use crate::watch::{PathId, Stamp, Touch, content_digest};
 use std::time::{Duration, Instant};
 
 /// How long a file may be missing, or empty and open, before that is taken for

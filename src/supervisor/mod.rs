@@ -9,42 +9,44 @@
 
 mod answer;
 mod children;
-pub mod events;
+mod events;
 mod files;
-pub mod machine;
+mod machine;
 mod parked;
 mod records;
-pub mod restart;
 mod resume;
+mod server;
+mod timeline;
 
-use crate::board::Board;
-use crate::control::Server;
-use crate::guard::listened;
+use crate::files::{Degraded, PathId, Touch, Watcher};
 use crate::json::Object;
 use crate::report;
-use crate::settings::Settings;
+use crate::session::invitation::Command;
+use crate::session::signals::listened;
+use crate::session::split::Split;
 use crate::sys::descriptors;
 use crate::sys::process::next_fate;
 use crate::sys::procfs;
 use crate::sys::shared::Shared;
 use crate::sys::signals::{self, Mask};
-use crate::terminal::Modes;
-use crate::timeline::{Dependency, Target, Timeline};
-use crate::watch::{Degraded, PathId, Touch, Watcher};
+use crate::sys::terminal::Modes;
+use crate::wire::board::Board;
+use crate::wire::settings::{Settings, Sink};
 use children::send;
-use events::{Events, Sink};
+use events::Events;
 use files::Own;
 use machine::{Action, Delays, Event, Machine, Time};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
-use restart::Command;
 use resume::Woken;
 use rustc_hash::FxHashMap;
+use server::Server;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
+use timeline::{Dependency, Target, Timeline};
 
 /// How long records may lie on the board while more are likely to come: ringing
 /// for each would cost the program more than writing it.
@@ -56,25 +58,6 @@ const SPARE: Duration = Duration::from_millis(30);
 
 /// How often leftovers are looked for that are not our children yet.
 const LEFTOVERS: Duration = Duration::from_millis(5);
-
-/// What became of the process in which forkmon was enabled; this one is the
-/// supervisor.
-pub struct Split {
-    /// That process.
-    pub guard: Pid,
-    /// The program's process.
-    pub program: Pid,
-    /// Where they meet.
-    pub board: Shared<Board>,
-    /// By which others can map it, if they can.
-    pub memory: Option<OwnedFd>,
-    /// The signal mask that was in force before.
-    pub mask: Mask,
-    /// SIGCHLD was ignored.
-    pub ignores_children: bool,
-    /// Where standard input was, if it is a file.
-    pub input: Option<i64>,
-}
 
 /// How a session came about.
 #[derive(Clone, Debug)]
@@ -188,7 +171,7 @@ impl Supervisor {
         ];
         // The program's open files are the program's: a pipe must close when it
         // closes it.
-        for number in crate::descriptors::Descriptors::survey().numbers() {
+        for number in descriptors::open_numbers() {
             if number > 2 && !command.given().contains(&number) && !own.contains(&Some(number)) {
                 descriptors::close(number);
             }

@@ -2,12 +2,12 @@
 
 use super::children::send;
 use super::resume::Woken;
+use super::timeline::Target;
 use super::{SPARE, Supervisor};
-use crate::checkpoint::{ORDER_RESUME, ORDER_SPARE, WAKE, summons};
-use crate::messages::Directory;
+use crate::files::Stamp;
 use crate::sys::process::{is_child, yield_to_all};
-use crate::timeline::Target;
-use crate::watch::Stamp;
+use crate::wire::order::{ORDER_RESUME, ORDER_SPARE, WAKE, summons};
+use crate::wire::record::Directory;
 use nix::unistd::Pid;
 use std::sync::atomic::Ordering;
 

@@ -1,14 +1,14 @@
 //! What the program says: records from the board, taken in order.
 
-use super::events::Sink;
 use super::files::{OWN_FIRST, restamp};
+use super::timeline::{Checkpoint, Dependency, Target};
 use super::{Supervisor, delays, milliseconds};
-use crate::messages::{Index, Record, Seen};
+use crate::files::{PathId, Stamp, TICK, Touch};
 use crate::report;
-use crate::settings::Settings;
 use crate::sys::procfs;
-use crate::timeline::{Checkpoint, Dependency, Target};
-use crate::watch::{PathId, Stamp, TICK, Touch};
+use crate::wire::record::{Index, Record, Seen};
+use crate::wire::settings::Settings;
+use crate::wire::settings::Sink;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -163,7 +163,7 @@ impl Supervisor {
     }
 
     pub(super) fn configure(&mut self, settings: Settings) {
-        report::configure(&settings);
+        report::configure(settings.quiet, settings.colors);
         self.machine.set_delays(delays(&settings));
         self.settings = settings;
     }

@@ -1,20 +1,21 @@
 //! Resuming: from where, what has to be gone before, and waking or starting anew.
 
 use super::children::send;
-use super::events::Sink;
 use super::files::restamp;
 use super::machine::Event;
-use super::restart::CANNOT_RUN;
+use super::timeline::{Dependency, Target};
 use super::{Supervisor, open_events};
-use crate::board::MAIL_BYTES;
-use crate::checkpoint::ORDER_RESUME;
-use crate::messages::{Index, Letter};
+use crate::files::{PathId, Stamp, Watcher, content_digest};
 use crate::report;
-use crate::settings::Settings;
+use crate::session::invitation::CANNOT_RUN;
 use crate::sys::procfs;
 use crate::sys::signals::end_by;
-use crate::timeline::{Dependency, Target};
-use crate::watch::{PathId, Stamp, Watcher, content_digest};
+use crate::wire::board::MAIL_BYTES;
+use crate::wire::letter::Letter;
+use crate::wire::order::ORDER_RESUME;
+use crate::wire::record::Index;
+use crate::wire::settings::Settings;
+use crate::wire::settings::Sink;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

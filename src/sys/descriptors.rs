@@ -26,6 +26,23 @@ pub struct Facts {
     pub close_on_exec: bool,
 }
 
+/// The numbers of the open descriptors of this process.
+///
+/// # Errors
+/// `EMFILE` when there is none left to look with; `ENOMEM`.
+pub fn list() -> std::io::Result<Vec<RawFd>> {
+    let entries = std::fs::read_dir("/proc/self/fd")?;
+    // The directory's own descriptor is among them, and closed by the time it is used.
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// As [`list`], without those that are closed by now; none when there is no looking.
+pub fn open_numbers() -> Vec<RawFd> {
+    let mut numbers = list().unwrap_or_default();
+    numbers.retain(|number| identity(*number).is_some());
+    numbers
+}
+
 /// What the kernel says of `descriptor`.
 ///
 /// # Errors

@@ -8,18 +8,59 @@
 
 use crate::sys::signals::Mask;
 use mlua::ffi;
+pub use mlua::ffi::lua_State;
 use mlua::{Function, Lua, Result, Table, Value};
 use nix::sys::signal::Signal;
 use std::ffi::{CStr, c_char, c_int};
+
+/// What makes the module.
+pub type Build = fn(&Lua) -> Result<Table>;
+
+/// What tells a core from others, by name, in strings that end in a zero byte.
+pub type Identity = [(&'static CStr, &'static str); 3];
+
+/// Defines the function that `require 'forkmon.core'` calls; see [`enter`].
+macro_rules! entrance {
+    ($identity:expr, $build:expr) => {
+        #[allow(unsafe_code)]
+        mod entrance {
+            use $crate::sys::lua::{enter, lua_State};
+
+            // SAFETY: no other symbol of the process has this name. The interpreter calls
+            // it with a valid state.
+            #[unsafe(no_mangle)]
+            unsafe extern "C-unwind" fn luaopen_forkmon_core(state: *mut lua_State) -> i32 {
+                unsafe extern "C-unwind" fn open(state: *mut lua_State) -> i32 {
+                    // SAFETY: called by `enter` with a valid state.
+                    unsafe { $crate::sys::lua::build(state, $build) }
+                }
+                // SAFETY: see above.
+                unsafe { enter(state, &$identity, open) }
+            }
+        }
+    };
+}
+pub(crate) use entrance;
+
+/// Builds the module and leaves it on the stack.
+///
+/// # Safety
+/// The state is a valid one, of the Lua that this core was built for.
+pub unsafe fn build(state: *mut lua_State, module: Build) -> c_int {
+    // SAFETY: the caller promises.
+    unsafe { Lua::entrypoint1(state, module) }
+}
 
 /// `require 'forkmon.core'`.
 ///
 /// Most cores do not load in another Lua, for want of a symbol. Those of 5.4 and
 /// 5.5 do, and would take its state for what it is not. In the wrong one, only
 /// what they have in common is used, to hand out what says that this is wrong.
-#[unsafe(no_mangle)]
-unsafe extern "C-unwind" fn luaopen_forkmon_core(state: *mut ffi::lua_State) -> c_int {
-    // SAFETY: called by the interpreter with a valid state.
+///
+/// # Safety
+/// The state is valid.
+pub unsafe fn enter(state: *mut lua_State, identity: &Identity, open: ffi::lua_CFunction) -> c_int {
+    // SAFETY: the state is valid.
     unsafe {
         if is_ours(state) {
             let quiet = Quiet::begin(state);
@@ -29,17 +70,12 @@ unsafe extern "C-unwind" fn luaopen_forkmon_core(state: *mut ffi::lua_State) -> 
             return if failed { ffi::lua_error(state) } else { 1 };
         }
         ffi::lua_createtable(state, 0, 0);
-        for (name, value) in crate::binding::IDENTITY {
+        for (name, value) in identity {
             ffi::lua_pushlstring(state, value.as_ptr().cast(), value.len());
             ffi::lua_setfield(state, -2, name.as_ptr());
         }
     }
     1
-}
-
-unsafe extern "C-unwind" fn open(state: *mut ffi::lua_State) -> c_int {
-    // SAFETY: called by the interpreter with a valid state.
-    unsafe { Lua::entrypoint1(state, crate::binding::module) }
 }
 
 /// A stretch of our own code that nothing is to come into.

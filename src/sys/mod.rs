@@ -25,6 +25,7 @@ pub mod procfs;
 pub mod shared;
 pub mod signals;
 pub mod stdio;
+pub mod terminal;
 
 use nix::errno::Errno;
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// When a process started, for comparison with others of this boot: clock ticks,
 /// and the pid where those are equal.
@@ -48,9 +48,21 @@ pub fn started(pid: i32) -> Option<Started> {
     stat(pid).map(|found| Started(found.started, pid))
 }
 
-/// When a process started, in clock ticks since boot.
-pub fn start_ticks(pid: i32) -> Option<u64> {
-    stat(pid).map(|found| found.started)
+/// When this process was started, in nanoseconds since the epoch; a little late
+/// rather than early.
+pub fn process_start() -> i64 {
+    let ticks = stat(std::process::id() as i32).map(|found| found.started);
+    let boot_clock = nix::time::clock_gettime(ClockId::CLOCK_BOOTTIME);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    match (ticks, boot_clock) {
+        (Some(ticks), Ok(clock)) => {
+            // USER_HZ is 100 on every architecture that /proc is read on.
+            let since_boot = (ticks as i64 + 1) * 10_000_000;
+            let uptime = clock.tv_sec() * 1_000_000_000 + clock.tv_nsec();
+            now.as_nanos() as i64 - uptime + since_boot
+        }
+        _ => now.as_nanos() as i64,
+    }
 }
 
 /// The memory of a process in bytes, what it shares divided by those it shares

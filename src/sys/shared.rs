@@ -16,6 +16,7 @@ use nix::unistd::{Pid, ftruncate};
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 
 /// Types for which all-zero bytes are a value and which are safe to use from
 /// several processes at once.
@@ -104,6 +105,34 @@ impl<T: SharedMemory> Deref for Shared<T> {
     }
 }
 
-// SAFETY: the board is made of atomic integers only, is `repr(C)`, and zero is
-// the empty board.
-unsafe impl SharedMemory for crate::board::Board {}
+// SAFETY: atomic integers, for which every bit pattern is a value.
+unsafe impl SharedMemory for AtomicI32 {}
+// SAFETY: as above.
+unsafe impl SharedMemory for AtomicU32 {}
+// SAFETY: as above.
+unsafe impl SharedMemory for AtomicU64 {}
+// SAFETY: nothing but such values, one behind the other.
+unsafe impl<T: SharedMemory, const N: usize> SharedMemory for [T; N] {}
+
+/// Declares a structure that can be shared, as each of its fields can.
+macro_rules! shared_memory {
+    ($(#[$outer:meta])* $visible:vis struct $name:ident {
+        $($(#[$inner:meta])* $field_visible:vis $field:ident: $type:ty,)*
+    }) => {
+        $(#[$outer])*
+        #[repr(C)]
+        $visible struct $name {
+            $($(#[$inner])* $field_visible $field: $type,)*
+        }
+
+        // SAFETY: the bound on each field, and a layout that all builds agree on. Padding
+        // is never read.
+        #[allow(unsafe_code)]
+        unsafe impl $crate::sys::shared::SharedMemory for $name
+        where
+            $($type: $crate::sys::shared::SharedMemory,)*
+        {
+        }
+    };
+}
+pub(crate) use shared_memory;

@@ -13,6 +13,7 @@
 //! The ring costs no system call while the supervisor is awake; when it sleeps,
 //! the writer rings the doorbell, a signal that nobody can close.
 
+use crate::sys::shared::shared_memory;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// Words in the ring: 512 KiB, some four thousand ordinary records.
@@ -27,32 +28,33 @@ const HOT: usize = 1 << 10;
 /// The longest letter, in bytes.
 pub const MAIL_BYTES: usize = (MAIL_WORDS - 1) * 8;
 
-/// The memory shared by one supervisor and everything it has cloned.
-#[repr(C)]
-pub struct Board {
-    /// The process that the shell started, by which people call the session.
-    pub session: AtomicI32,
-    /// The clone that the running program made last, as the kernel reports it.
-    pub newest_clone: AtomicI32,
-    /// The program resumed last; 0 while a woken checkpoint is still cloning it.
-    pub program: AtomicI32,
-    /// The spare that a checkpoint made last; 0 while it is at it, -1 when it could not
-    /// or the spare was lost.
-    pub spare: AtomicI32,
-    /// The checkpoint that is wanted to have a spare; 0 when none is.
-    pub spare_of: AtomicI32,
-    /// The keeper of the program's memory; 0 when it has none.
-    pub keeper: AtomicI32,
-    /// Which parked process the wake signal is meant for, and its order, in one
-    /// word (see `checkpoint::summons`); 0 when none is.
-    pub wake: AtomicU64,
-    sleeping: AtomicU32,
-    head: AtomicU64,
-    tail: AtomicU64,
-    ring: [AtomicU64; RING_WORDS],
-    mail: [AtomicU64; MAIL_WORDS],
-    announced: [AtomicU64; ANNOUNCED],
-    hot: [AtomicU64; HOT],
+shared_memory! {
+    /// The memory shared by one supervisor and everything it has cloned.
+    pub struct Board {
+        /// The process that the shell started, by which people call the session.
+        pub session: AtomicI32,
+        /// The clone that the running program made last, as the kernel reports it.
+        pub newest_clone: AtomicI32,
+        /// The program resumed last; 0 while a woken checkpoint is still cloning it.
+        pub program: AtomicI32,
+        /// The spare that a checkpoint made last; 0 while it is at it, -1 when it could not
+        /// or the spare was lost.
+        pub spare: AtomicI32,
+        /// The checkpoint that is wanted to have a spare; 0 when none is.
+        pub spare_of: AtomicI32,
+        /// The keeper of the program's memory; 0 when it has none.
+        pub keeper: AtomicI32,
+        /// Which parked process the wake signal is meant for, and its order, in one
+        /// word (see `wire::order::summons`); 0 when none is.
+        pub wake: AtomicU64,
+        sleeping: AtomicU32,
+        head: AtomicU64,
+        tail: AtomicU64,
+        ring: [AtomicU64; RING_WORDS],
+        mail: [AtomicU64; MAIL_WORDS],
+        announced: [AtomicU64; ANNOUNCED],
+        hot: [AtomicU64; HOT],
+    }
 }
 
 /// What became of a record that was offered to the ring.
@@ -181,7 +183,7 @@ impl Board {
 
 /// The slots of a set where a path may stand, and what stands there for it.
 fn probe<'a>(set: &'a [AtomicU64], path: &[u8]) -> impl Iterator<Item = (&'a AtomicU64, u64)> {
-    let digest = crate::watch::digest(path).max(1);
+    let digest = crate::files::digest(path).max(1);
     (0..32).map(move |step| (&set[(digest as usize).wrapping_add(step) % set.len()], digest))
 }
 

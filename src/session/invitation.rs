@@ -7,25 +7,22 @@
 //! other, and if it ends before, as a script that is half written may, nothing is
 //! lost.
 
-use super::events::Sink;
-use crate::board::Board;
-use crate::control::version;
-use crate::descriptors::Descriptors;
-use crate::guard::hand_on;
+use super::signals::hand_on;
 use crate::report;
 use crate::sys::clone::fork;
-use crate::sys::descriptors::{facts, seek, set_close_on_exec};
+use crate::sys::descriptors::{facts, open_numbers, seek, set_close_on_exec};
 use crate::sys::process::{die_with_parent, exit_now};
-use crate::sys::procfs::start_ticks;
 use crate::sys::shared::Shared;
 use crate::sys::signals::{Mask, set_disposition};
+use crate::wire::board::Board;
+use crate::wire::settings::Sink;
+use crate::wire::version;
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{ForkResult, Pid, getpid, getppid};
 use std::ffi::CString;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
-use std::time::SystemTime;
 
 /// Tells the command which session it is run for: its own process and the
 /// supervisor's, by which it is known that nobody else has inherited the variable,
@@ -59,8 +56,8 @@ impl Command {
         events: Option<&Sink>,
         input: Option<i64>,
     ) -> Command {
-        let given = Descriptors::survey()
-            .numbers()
+        let given = open_numbers()
+            .into_iter()
             .filter(|number| {
                 inherited && !is_closed_on_exec(*number)
                     || *number <= 2
@@ -101,7 +98,7 @@ impl Command {
         if !die_with_parent(supervisor) {
             exit_now(0);
         }
-        for number in Descriptors::survey().numbers().filter(|number| *number > 2) {
+        for number in open_numbers().into_iter().filter(|number| *number > 2) {
             set_close_on_exec(number, !self.given.contains(&number));
         }
         if let Some(input) = self.input {
@@ -204,23 +201,6 @@ fn accept(note: &str, own: Pid, parent: Pid) -> Option<(RawFd, &str)> {
     let (process, supervisor, board) = (number()?, number()?, number()?);
     let is_ours = process == own.as_raw() && supervisor == parent.as_raw();
     is_ours.then_some(board).zip(parts.next())
-}
-
-/// When this process was started, in nanoseconds since the epoch; a little late
-/// rather than early.
-pub fn process_start() -> i64 {
-    let ticks = start_ticks(std::process::id() as i32);
-    let boot_clock = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    match (ticks, boot_clock) {
-        (Some(ticks), Ok(clock)) => {
-            // USER_HZ is 100 on every architecture that /proc is read on.
-            let since_boot = (ticks as i64 + 1) * 10_000_000;
-            let uptime = clock.tv_sec() * 1_000_000_000 + clock.tv_nsec();
-            now.as_nanos() as i64 - uptime + since_boot
-        }
-        _ => now.as_nanos() as i64,
-    }
 }
 
 /// Whether a descriptor cannot have come from outside.

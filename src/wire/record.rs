@@ -4,8 +4,9 @@
 //! program can scribble over any memory it has, and the supervisor must not
 //! fall over it.
 
-use crate::settings::Settings;
-use crate::watch::Stamp;
+use super::codec::{Reader, put_option};
+use super::settings::Settings;
+use crate::files::Stamp;
 
 /// The number of a checkpoint in a timeline; 0 is the state at `enable()`.
 pub type Index = u32;
@@ -295,100 +296,6 @@ impl Seen {
     }
 }
 
-fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
-    out.push(u8::from(value.is_some()));
-    out.extend(value.iter().flat_map(|value| value.to_le_bytes()));
-}
-
-/// What the supervisor tells the checkpoint it wakes: why, and how often so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Letter {
-    /// How many resumes there have been in this session, this one included.
-    pub count: u64,
-    /// The paths that changed; as many as fit.
-    pub changed: Vec<Vec<u8>>,
-}
-
-impl Letter {
-    /// The letter as at most `limit` bytes; paths that do not fit are left out.
-    pub fn encode(&self, limit: usize) -> Vec<u8> {
-        let mut out = self.count.to_le_bytes().to_vec();
-        for path in &self.changed {
-            if out.len() + 4 + path.len() > limit {
-                break;
-            }
-            out.extend((path.len() as u32).to_le_bytes());
-            out.extend(path);
-        }
-        out
-    }
-
-    /// The letter that `bytes` stand for; what cannot be read is left out.
-    pub fn decode(bytes: &[u8]) -> Letter {
-        let mut input = Reader::new(bytes);
-        let count = input.u64().unwrap_or(0);
-        let mut changed = Vec::new();
-        while let Some(path) = input.u32().and_then(|length| input.take(length as usize)) {
-            changed.push(path.to_vec());
-        }
-        Letter { count, changed }
-    }
-}
-
-/// Reads integers and bytes off the front of a slice.
-pub struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    /// Reads from the front of `bytes`.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Reader(bytes)
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    /// One byte.
-    pub fn u8(&mut self) -> Option<u8> {
-        self.take(1).map(|bytes| bytes[0])
-    }
-
-    /// Four bytes, little-endian.
-    pub fn u32(&mut self) -> Option<u32> {
-        self.take(4)?.try_into().ok().map(u32::from_le_bytes)
-    }
-
-    /// Eight bytes, little-endian.
-    pub fn u64(&mut self) -> Option<u64> {
-        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
-    }
-
-    /// As many bytes as the number before them says.
-    pub fn bytes(&mut self) -> Option<Vec<u8>> {
-        let length = usize::try_from(self.u64()?).ok()?;
-        self.take(length).map(<[u8]>::to_vec)
-    }
-
-    /// As many of these as the number before them says.
-    pub fn list(&mut self) -> Option<Vec<Vec<u8>>> {
-        (0..self.u64()?).map(|_| self.bytes()).collect()
-    }
-
-    fn option(&mut self) -> Option<Option<u64>> {
-        Some(if self.u8()? != 0 { Some(self.u64()?) } else { None })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.0).to_vec()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -477,22 +384,6 @@ mod tests {
         #[test]
         fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Record::decode(&bytes);
-            let _ = Letter::decode(&bytes);
-        }
-
-        #[test]
-        fn a_letter_survives_and_keeps_to_its_limit(
-            count in any::<u64>(), changed in prop::collection::vec(path(), 0..20), limit in 8usize..4000
-        ) {
-            let letter = Letter { count, changed };
-            let bytes = letter.encode(limit);
-            prop_assert!(bytes.len() <= limit);
-            let read = Letter::decode(&bytes);
-            prop_assert_eq!(read.count, letter.count);
-            prop_assert_eq!(&read.changed[..], &letter.changed[..read.changed.len()]);
-            if limit > 20 * 304 + 8 {
-                prop_assert_eq!(read, letter);
-            }
         }
     }
 }

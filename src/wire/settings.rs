@@ -1,6 +1,7 @@
 //! The options that the supervisor needs. The Lua front has checked them.
 
-use crate::messages::Reader;
+use super::codec::Reader;
+use std::os::fd::RawFd;
 
 /// Options, in the units the user writes them in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,5 +58,37 @@ impl Settings {
             content: input.u8()? != 0,
             clear: input.u8()? != 0,
         })
+    }
+}
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// A file, appended to, or a FIFO.
+    Path(Vec<u8>),
+    /// A descriptor that was inherited.
+    Descriptor(RawFd),
+}
+
+impl Sink {
+    /// Reads the option: a path, or `fd:N`.
+    pub fn parse(text: &[u8]) -> Sink {
+        let number = text.strip_prefix(b"fd:").and_then(|number| std::str::from_utf8(number).ok());
+        match number.and_then(|number| number.parse().ok()) {
+            Some(number) => Sink::Descriptor(number),
+            None => Sink::Path(text.to_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_names_a_path_or_a_descriptor() {
+        assert_eq!(Sink::parse(b"fd:3"), Sink::Descriptor(3));
+        assert_eq!(Sink::parse(b"fd:x"), Sink::Path(b"fd:x".to_vec()));
+        assert_eq!(Sink::parse(b"/tmp/e"), Sink::Path(b"/tmp/e".to_vec()));
     }
 }

@@ -77,19 +77,12 @@ pub struct Outside(HashSet<Identity>);
 impl Descriptors {
     /// Looks at every open descriptor of this process.
     pub fn survey() -> Descriptors {
-        let mut found = Vec::new();
-        let entries = std::fs::read_dir("/proc/self/fd");
-        let unlisted = entries.as_ref().err().map(|error| match error.raw_os_error() {
+        let listed = descriptors::list();
+        let unlisted = listed.as_ref().err().map(|error| match error.raw_os_error() {
             Some(libc::ENOMEM) => Obstacle::NoMemory,
             _ => Obstacle::NoDescriptor,
         });
-        for entry in entries.into_iter().flatten().flatten() {
-            // The directory's own descriptor is closed by the time it is used.
-            if let Some(descriptor) = entry.file_name().to_str().and_then(|name| name.parse().ok())
-            {
-                found.push(descriptor);
-            }
-        }
+        let found = listed.unwrap_or_default();
         let open = found.into_iter().filter_map(|descriptor: RawFd| {
             let facts = descriptors::facts(descriptor).ok()?;
             let has_position = matches!(facts.kind, libc::S_IFREG | libc::S_IFDIR);

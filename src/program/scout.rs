@@ -6,9 +6,9 @@
 //! later. Modules are mostly missed because a whole directory is not there; such *gaps*
 //! are learned, so that one look shows it for all that would be in one.
 
-use crate::paths::{absolute_from, may};
-use crate::searches::Search;
-use crate::watch::Stamp;
+use crate::files::Stamp;
+use crate::files::path::{absolute_from, may};
+use crate::program::searches::Search;
 use nix::unistd::AccessFlags;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -217,7 +217,7 @@ impl Scout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paths::tests::scratch;
+    use crate::files::path::tests::scratch;
     use proptest::prelude::*;
     use std::convert::Infallible;
     use std::os::unix::ffi::OsStringExt;

@@ -14,38 +14,23 @@
 //!
 //! All of them are children of the supervisor and end with it.
 
-use crate::board::Board;
-use crate::descriptors::{Descriptors, Outside};
-use crate::messages::Letter;
+use super::carried::{Descriptors, Outside};
 use crate::sys::clone::{Side, clone_sibling};
 use crate::sys::copies;
 use crate::sys::process::{IntervalTimers, die_with_parent, exit_now, page_size};
 use crate::sys::signals::{Mask, discard_pending, is_pending, wait_for};
 use crate::sys::stdio;
-use crate::terminal::Modes;
-use nix::sys::signal::Signal;
+use crate::sys::terminal::Modes;
+use crate::wire::board::Board;
+use crate::wire::letter::Letter;
+use crate::wire::order::{ORDER_RESUME, ORDER_SPARE, WAKE, summons};
 use nix::unistd::{Pid, getpid};
 use std::sync::atomic::Ordering;
-
-/// The signal that wakes a checkpoint. Any would do: a parked process has all of
-/// them blocked, and what it does not expect it ignores.
-pub const WAKE: Signal = Signal::SIGUSR1;
 
 /// As many bytes are copied by parked processes, so that the program that goes on need
 /// not. Beyond, the memory that it takes counts, and which pages of so many will be
 /// written to is not known.
 pub const MOST_COPIED: usize = 32 << 20;
-
-/// The order to a mold to clone itself into a program that runs on.
-pub const ORDER_RESUME: u32 = 0;
-/// The order to a mold to make a spare.
-pub const ORDER_SPARE: u32 = 1;
-
-/// An order to a parked process, as it stands on the board. In one word, as one
-/// who takes it must not find the order of the next.
-pub fn summons(pid: i32, order: u32) -> u64 {
-    (pid as u64) << 32 | u64::from(order)
-}
 
 /// In which process [`take`] returned.
 pub enum Outcome {

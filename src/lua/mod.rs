@@ -1,24 +1,23 @@
 //! `forkmon.core` for Lua: arguments in, bytes exact, nothing else.
 
-use crate::control::{Reply, Request, Status};
-use crate::paths::{absolute, working_directory};
+use crate::files::Stamp;
+use crate::files::path::{absolute, working_directory};
+use crate::program::scout::Scout;
+use crate::program::searches::Search;
 use crate::program::{AsRead, Change, Program, Resume, Start, StartError};
-use crate::scout::Scout;
-use crate::searches::Search;
-use crate::settings::Settings;
-use crate::supervisor::events::Sink;
-use crate::supervisor::restart::{SESSION, process_start};
+use crate::session::invitation::SESSION;
 use crate::supervisor::{self, Origin};
 use crate::sys::memory::is_set_aside;
 use crate::sys::process::set_environment;
-use crate::sys::procfs::memory;
+use crate::sys::procfs::{memory, process_start};
 use crate::sys::signals::{Mask, is_ignored, set_disposition};
-use crate::watch::Stamp;
-use crate::{control, report};
+use crate::wire::control::{Reply, Request, Status};
+use crate::wire::settings::{Settings, Sink};
+use crate::{client, guard, report};
 use mlua::{Error, ExternalResult, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use nix::sys::signal::{SigHandler, Signal};
 use std::cell::RefCell;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
 thread_local! {
@@ -42,7 +41,7 @@ const LUA: &str = "Lua 5.5";
 const LUA: &str = "LuaJIT";
 
 /// What tells this core from others, by name: `forkmon.native` compares it.
-pub const IDENTITY: [(&CStr, &str); 3] =
+const IDENTITY: crate::sys::lua::Identity =
     [(c"VERSION", env!("CARGO_PKG_VERSION")), (c"LUA", LUA), (c"PLATFORM", std::env::consts::OS)];
 
 /// The filter, whose function the registry has by the name of [`WATCHED`].
@@ -73,6 +72,8 @@ fn has_memory() -> bool {
 fn with_memory<T>(action: impl FnOnce(&mut Program) -> T) -> Option<T> {
     if has_memory() { with(action) } else { None }
 }
+
+crate::sys::lua::entrance!(super::IDENTITY, super::module);
 
 /// The module: `require 'forkmon.core'`.
 pub fn module(lua: &Lua) -> Result<Table> {
@@ -238,7 +239,7 @@ pub fn module(lua: &Lua) -> Result<Table> {
         }),
     )?;
     add("session", lua.create_function(|_, ()| Ok(with(|program| program.session()))))?;
-    add("sessions", lua.create_function(|_, ()| Ok(control::sessions())))?;
+    add("sessions", lua.create_function(|_, ()| Ok(client::sessions())))?;
     add("ask", lua.create_function(ask))?;
     add(
         "width",
@@ -259,13 +260,13 @@ fn ask(lua: &Lua, (pid, verb, what): (i32, String, Option<LuaString>)) -> Result
         _ => return Err(Error::runtime(format!("ask: unknown request '{verb}'"))),
     };
     let own = with(|program| program.session()) == Some(pid);
-    match if own { control::ask_own(pid, &request) } else { control::ask(pid, &request) } {
-        Ok(Reply::Done) if request == Request::Stop && !control::has_ended(pid) => {
+    match if own { client::ask_own(pid, &request) } else { client::ask(pid, &request) } {
+        Ok(Reply::Done) if request == Request::Stop && !client::has_ended(pid) => {
             failed(lua, "it was told to stop, and has not ended yet")
         }
         Ok(Reply::Done) => {
             if request == Request::Restart && !own {
-                control::await_restart(pid);
+                client::await_restart(pid);
             }
             Ok(MultiValue::from_vec(vec![Value::Boolean(true)]))
         }
@@ -357,7 +358,7 @@ fn start_blocked(lua: &Lua, options: Table, mask: Mask) -> Result<MultiValue> {
         overhead: options.get("overhead")?,
         exact: options.get("exact")?,
     };
-    let started = Program::start(start, mask, |split, settings| {
+    let started = Program::start(start, mask, guard::run, |split, settings| {
         supervisor::run(split, settings, origin);
     });
     if let Ok(variable) = CString::new(SESSION) {

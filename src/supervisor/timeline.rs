@@ -9,8 +9,8 @@
 //! checkpoint that was lost or evicted passes what depends on it to the one
 //! before. Nothing here touches the system.
 
-use crate::messages::{Directory, Index, Worth};
-use crate::watch::{PathId, Stamp};
+use crate::files::{PathId, Stamp};
+use crate::wire::record::{Directory, Index, Worth};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;

@@ -6,7 +6,7 @@
 //! checkpoint would be copied page by page. So a search is remembered as a whole,
 //! and an empty place by two bits.
 
-use crate::watch::digest;
+use crate::files::digest;
 use rustc_hash::FxHashMap;
 
 /// A search for a module.

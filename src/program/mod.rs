@@ -7,48 +7,52 @@
 //! At a stop point the order matters: the stamp before the open itself, and anew in
 //! who is resumed from its checkpoint, since that is so as the file has changed.
 
-use crate::board::{Board, Push};
-use crate::checkpoint::{self, MOST_COPIED, Outcome};
-use crate::descriptors::{Descriptors, Emptied, Obstacle, Outside};
-use crate::effects::{Counters, Footprint};
-use crate::guard::{self, ORPHANED};
-use crate::messages::{Dependencies, Directory, Index, Letter, Record, Seen, Worth};
-use crate::paths::{may, working_directory};
-use crate::placement::{Decision, Memory, Placement, Stop};
-use crate::probe::Probe;
+pub mod carried;
+pub mod effects;
+pub mod park;
+pub mod placement;
+pub mod probe;
+pub mod scout;
+pub mod searches;
+
+use crate::files::Stamp;
+use crate::files::path::{may, working_directory};
 use crate::report;
-use crate::scout::{Candidate, Trail};
-use crate::searches::{Missed, Search, Searches};
-use crate::settings::Settings;
-use crate::supervisor::Split;
-use crate::supervisor::restart::{JoinError, Session};
-use crate::sys::clone::{fork, threads};
+use crate::session::invitation::{JoinError, Session};
+use crate::session::signals::DOORBELL;
+use crate::session::split::{Split, split};
+use crate::sys::clone::threads;
 use crate::sys::copies;
-use crate::sys::descriptors::{lowest_free, position};
+use crate::sys::descriptors::lowest_free;
 use crate::sys::keeper;
 use crate::sys::memory::is_set_aside;
-use crate::sys::process::{
-    IntervalTimers, Root, die_with_parent, exit_now, hear_of_parent, own_faults, page_size,
-};
+use crate::sys::process::{Root, die_with_parent, exit_now, own_faults, page_size};
 use crate::sys::procfs::{is_ours, own_pages};
 use crate::sys::shared::Shared;
-use crate::sys::signals::{Mask, is_ignored, set_disposition};
+use crate::sys::signals::Mask;
 use crate::sys::stdio;
-use crate::watch::Stamp;
+use crate::wire::board::{Board, Push};
+use crate::wire::letter::Letter;
+use crate::wire::record::{Dependencies, Directory, Index, Record, Seen, Worth};
+use crate::wire::settings::Settings;
+use carried::{Descriptors, Emptied, Obstacle, Outside};
+use effects::{Counters, Footprint};
 use nix::errno::Errno;
-use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::signal::{SigHandler, Signal};
-use nix::unistd::{AccessFlags, ForkResult, Pid, getpid};
+use nix::sys::signal::Signal;
+use nix::unistd::{AccessFlags, Pid, getpid};
+use park::{MOST_COPIED, Outcome};
+use placement::{Decision, Memory, Placement, Stop};
+use probe::Probe;
 use rustc_hash::{FxHashMap, FxHashSet};
+use scout::{Candidate, Trail};
+use searches::{Missed, Search, Searches};
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
-
-/// The doorbell: it tells the sleeping supervisor that there are records.
-pub const DOORBELL: Signal = Signal::SIGIO;
 
 /// How long to wait before looking again whether the board has room.
 const BACK_PRESSURE: Duration = Duration::from_micros(200);
@@ -285,7 +289,7 @@ impl std::fmt::Display for StartError {
 
 impl Program {
     /// Makes this process the program of a session: of the one it was started for, or
-    /// else of a new one. Then the program goes on in another process, and this one
+    /// else of a new one. Then the program goes on in another process, and this one, which `guard` is,
     /// and the supervisor, which `supervise` is, never return. Returns again for
     /// every resume from the first checkpoint.
     ///
@@ -296,6 +300,7 @@ impl Program {
     pub fn start(
         start: Start,
         mask: Mask,
+        guard: impl FnOnce(Pid, &[Signal]) -> Infallible,
         supervise: impl FnOnce(Split, Settings),
     ) -> Result<(Program, Option<Resume>), StartError> {
         match threads() {
@@ -306,7 +311,7 @@ impl Program {
         if !is_ours() {
             return Err(StartError::ForeignProc);
         }
-        report::configure(&start.settings);
+        report::configure(start.settings.quiet, start.settings.colors);
         let descriptors = Descriptors::survey();
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(limit, _)| limit);
         let open = descriptors.numbers().count() as u64;
@@ -319,7 +324,7 @@ impl Program {
         let used = if is_new { processor_time() } else { Duration::ZERO };
         let Session { supervisor, board } = match joined {
             Some(session) => session,
-            None => split(mask, |split| supervise(split, start.settings.clone()))
+            None => split(mask, guard, |split| supervise(split, start.settings.clone()))
                 .map_err(StartError::System)?,
         };
         if !die_with_parent(supervisor) {
@@ -409,7 +414,7 @@ impl Program {
         if !self.is_active() {
             return;
         }
-        report::configure(&settings);
+        report::configure(settings.quiet, settings.colors);
         self.placement.configure(overhead, exact);
         self.settings = settings;
         self.send(&Record::Configured(self.settings.clone()));
@@ -692,8 +697,7 @@ impl Program {
         let used = self.processor_time();
         // What is forced may come often, and each would be copied whole.
         let ahead = elective && self.placement.copies_ahead(memory().pages);
-        let outcome =
-            checkpoint::take(&self.board, self.supervisor, &descriptors, &self.outside, ahead);
+        let outcome = park::take(&self.board, self.supervisor, &descriptors, &self.outside, ahead);
         match outcome {
             Ok(Outcome::Taken(pid)) => {
                 // Where every stop point gets a checkpoint, nobody asks for prices.
@@ -730,7 +734,7 @@ impl Program {
                 self.placement.resumed(elapsed, memory);
                 self.kept = false;
                 self.keep(memory);
-                report::configure(&self.settings);
+                report::configure(self.settings.quiet, self.settings.colors);
                 self.running();
                 Ok(Some(Resume { letter, label: worth.explicit.then(|| name.to_vec()) }))
             }
@@ -846,65 +850,6 @@ impl Program {
         // supervisor then reads the board at its next event.
         let _ = nix::sys::signal::kill(self.supervisor, DOORBELL);
     }
-}
-
-/// Splits this process in three: itself, which becomes the guard, the supervisor,
-/// which `supervise` is, and the program, in which this returns.
-fn split(mask: Mask, supervise: impl FnOnce(Split)) -> nix::Result<Session> {
-    // Who has been told to end starts nothing.
-    if !guard::told_to_end().is_empty() {
-        return Err(Errno::EINTR);
-    }
-    let (board, memory) = Shared::<Board>::new()?;
-    let input = position(libc::STDIN_FILENO);
-    let guard = getpid();
-    board.session.store(guard.as_raw(), Ordering::Relaxed);
-    let _ = stdio::flush_all();
-    let timers = IntervalTimers::read();
-    // Who ignores it never hears of the end of a child.
-    let ignores_children = is_ignored(Signal::SIGCHLD);
-    let children = |handler| {
-        if ignores_children {
-            let _ = set_disposition(Signal::SIGCHLD, handler);
-        }
-    };
-    children(SigHandler::SigDfl);
-    // Before there is a program, which may leave orphans at once.
-    let was_reaper = prctl::get_child_subreaper().unwrap_or(false);
-    let forked =
-        prctl::set_child_subreaper(true).and_then(|()| fork()).and_then(|side| match side {
-            ForkResult::Parent { child } => {
-                // Now, as what the terminal sends from here on the child gets itself.
-                let early = guard::told_to_end();
-                guard::await_start(child, || board.program.load(Ordering::SeqCst) != 0)?;
-                guard::run(child, &early)
-            }
-            ForkResult::Child => Ok(()),
-        });
-    if let Err(error) = forked {
-        let _ = prctl::set_child_subreaper(was_reaper);
-        children(SigHandler::SigIgn);
-        return Err(error);
-    }
-    if !hear_of_parent(guard, ORPHANED) {
-        exit_now(0);
-    }
-    let supervisor = getpid();
-    let forked = prctl::set_child_subreaper(true).and_then(|()| fork());
-    match forked {
-        // The guard returns it.
-        Err(error) => exit_now(error as i32),
-        Ok(ForkResult::Parent { child: program }) => {
-            guard::hand_on(program);
-            board.program.store(program.as_raw(), Ordering::SeqCst);
-            supervise(Split { guard, program, board, memory, mask, ignores_children, input });
-            exit_now(70)
-        }
-        Ok(ForkResult::Child) => {}
-    }
-    timers.restore();
-    children(SigHandler::SigIgn);
-    Ok(Session { supervisor, board })
 }
 
 /// How many pages a clone can copy without the program's having to wait for it.

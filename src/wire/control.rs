@@ -1,0 +1,318 @@
+//! Control: what a client asks of a session, and what the supervisor answers.
+//!
+//! A client sends one request and reads one reply to its end. The protocol is
+//! between two copies of this file: it begins with its version, and whoever meets
+//! another says so instead of guessing.
+
+use super::codec::Reader;
+use super::version;
+
+/// Changes whenever a request or a reply does.
+const PROTOCOL: u8 = 1;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// What there is; with the files of each checkpoint, or without.
+    Status {
+        /// Name every file.
+        files: bool,
+    },
+    /// Resume from a checkpoint: its number, its label, or a file that resumes from it.
+    Resume(Vec<u8>),
+    /// Run the command anew.
+    Restart,
+    /// End everything.
+    Stop,
+}
+
+/// What the supervisor answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It is being done.
+    Done,
+    /// It cannot be done, and why.
+    Refused(String),
+    /// What there is.
+    Status(Status),
+}
+
+/// A running session, as its supervisor sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// The process that the shell started.
+    pub pid: i32,
+    /// The version of forkmon.
+    pub version: Vec<u8>,
+    /// Its working directory.
+    pub directory: Vec<u8>,
+    /// The command line, words separated by spaces.
+    pub command: Vec<u8>,
+    /// `running`, `waiting` (for a change) or `resuming`.
+    pub state: Vec<u8>,
+    /// The program's process; 0 when there is none.
+    pub program: i32,
+    /// How long the present run has taken, in microseconds; time parked left out.
+    pub elapsed: u64,
+    /// Resumes so far.
+    pub resumes: u64,
+    /// The supervisor's process.
+    pub supervisor: i32,
+    /// A checkpoint's spare copy; 0 when there is none.
+    pub spare: i32,
+    /// Files watched, without the places where one is missing.
+    pub files: u64,
+    /// Files polled, as events of theirs cannot be had.
+    pub polled: u64,
+    /// The checkpoints, in order.
+    pub checkpoints: Vec<CheckpointStatus>,
+    /// Files for which only a restart will do, where they were asked for.
+    pub restart_files: Vec<Vec<u8>>,
+}
+
+/// One checkpoint of a session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CheckpointStatus {
+    /// Its number.
+    pub index: u32,
+    /// The parked process.
+    pub pid: i32,
+    /// The file it was taken for, or its label.
+    pub name: Vec<u8>,
+    /// The program asked for it by name.
+    pub explicit: bool,
+    /// When in the run it was taken, in microseconds: what a resume from it saves.
+    pub at: u64,
+    /// How often it was resumed.
+    pub resumed: u64,
+    /// How many files resume from it.
+    pub count: u64,
+    /// These files, where they were asked for.
+    pub files: Vec<Vec<u8>>,
+    /// Places where a file was looked for and is missing, where they were asked for.
+    pub missing: Vec<Vec<u8>>,
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend((bytes.len() as u64).to_le_bytes());
+    out.extend(bytes);
+}
+
+fn put_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
+    out.extend((list.len() as u64).to_le_bytes());
+    for item in list {
+        put(out, item);
+    }
+}
+
+impl Request {
+    /// The request as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![PROTOCOL];
+        match self {
+            Request::Status { files } => out.extend([1, u8::from(*files)]),
+            Request::Resume(what) => {
+                out.push(2);
+                put(&mut out, what);
+            }
+            Request::Restart => out.push(3),
+            Request::Stop => out.push(4),
+        }
+        out
+    }
+
+    /// The request that `bytes` stand for, or why they stand for none.
+    ///
+    /// # Errors
+    /// A text for the client.
+    pub fn decode(bytes: &[u8]) -> Result<Request, String> {
+        let mut input = Reader::new(bytes);
+        match input.u8() {
+            Some(PROTOCOL) => {}
+            _ => return Err(format!("this is forkmon {}, another version than yours", version())),
+        }
+        let request = match input.u8() {
+            Some(1) => input.u8().map(|files| Request::Status { files: files != 0 }),
+            Some(2) => input.bytes().map(Request::Resume),
+            Some(3) => Some(Request::Restart),
+            Some(4) => Some(Request::Stop),
+            _ => None,
+        };
+        request.ok_or_else(|| "the request is not complete".into())
+    }
+}
+
+impl Reply {
+    /// The reply as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![PROTOCOL];
+        match self {
+            Reply::Done => out.push(1),
+            Reply::Refused(why) => {
+                out.push(2);
+                put(&mut out, why.as_bytes());
+            }
+            Reply::Status(status) => {
+                out.push(3);
+                out.extend(status.pid.to_le_bytes());
+                for text in [&status.version, &status.directory, &status.command, &status.state] {
+                    put(&mut out, text);
+                }
+                out.extend(status.program.to_le_bytes());
+                out.extend(status.supervisor.to_le_bytes());
+                out.extend(status.spare.to_le_bytes());
+                for number in [status.elapsed, status.resumes, status.files, status.polled] {
+                    out.extend(number.to_le_bytes());
+                }
+                out.extend((status.checkpoints.len() as u64).to_le_bytes());
+                for checkpoint in &status.checkpoints {
+                    out.extend(checkpoint.index.to_le_bytes());
+                    out.extend(checkpoint.pid.to_le_bytes());
+                    put(&mut out, &checkpoint.name);
+                    out.push(u8::from(checkpoint.explicit));
+                    for number in [checkpoint.at, checkpoint.resumed, checkpoint.count] {
+                        out.extend(number.to_le_bytes());
+                    }
+                    put_list(&mut out, &checkpoint.files);
+                    put_list(&mut out, &checkpoint.missing);
+                }
+                put_list(&mut out, &status.restart_files);
+            }
+        }
+        out
+    }
+
+    /// The reply that `bytes` stand for, or `None` when they stand for none.
+    pub fn decode(bytes: &[u8]) -> Option<Reply> {
+        let mut input = Reader::new(bytes);
+        if input.u8()? != PROTOCOL {
+            return None;
+        }
+        Some(match input.u8()? {
+            1 => Reply::Done,
+            2 => Reply::Refused(String::from_utf8_lossy(&input.bytes()?).into_owned()),
+            3 => {
+                let mut status = Status {
+                    pid: input.u32()? as i32,
+                    version: input.bytes()?,
+                    directory: input.bytes()?,
+                    command: input.bytes()?,
+                    state: input.bytes()?,
+                    program: input.u32()? as i32,
+                    supervisor: input.u32()? as i32,
+                    spare: input.u32()? as i32,
+                    elapsed: input.u64()?,
+                    resumes: input.u64()?,
+                    files: input.u64()?,
+                    polled: input.u64()?,
+                    ..Status::default()
+                };
+                for _ in 0..input.u64()? {
+                    status.checkpoints.push(CheckpointStatus {
+                        index: input.u32()?,
+                        pid: input.u32()? as i32,
+                        name: input.bytes()?,
+                        explicit: input.u8()? != 0,
+                        at: input.u64()?,
+                        resumed: input.u64()?,
+                        count: input.u64()?,
+                        files: input.list()?,
+                        missing: input.list()?,
+                    });
+                }
+                status.restart_files = input.list()?;
+                Reply::Status(status)
+            }
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..40)
+    }
+
+    fn checkpoint() -> impl Strategy<Value = CheckpointStatus> {
+        let files = || prop::collection::vec(text(), 0..4);
+        (any::<(u32, i32, bool, u64, u64, u64)>(), text(), files(), files()).prop_map(
+            |((index, pid, explicit, at, resumed, count), name, files, missing)| CheckpointStatus {
+                index,
+                pid,
+                name,
+                explicit,
+                at,
+                resumed,
+                count,
+                files,
+                missing,
+            },
+        )
+    }
+
+    fn status() -> impl Strategy<Value = Status> {
+        let lists =
+            (prop::collection::vec(checkpoint(), 0..4), prop::collection::vec(text(), 0..4));
+        (any::<(i32, i32, i32, i32, [u64; 4])>(), [text(), text(), text(), text()], lists).prop_map(
+            |(
+                (pid, program, supervisor, spare, [elapsed, resumes, files, polled]),
+                texts,
+                (checkpoints, restart_files),
+            )| {
+                let [version, directory, command, state] = texts;
+                Status {
+                    pid,
+                    version,
+                    directory,
+                    command,
+                    state,
+                    program,
+                    supervisor,
+                    spare,
+                    elapsed,
+                    resumes,
+                    files,
+                    polled,
+                    checkpoints,
+                    restart_files,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_reply_survives_the_wire(status in status(), why in ".*") {
+            for reply in [Reply::Done, Reply::Refused(why), Reply::Status(status)] {
+                prop_assert_eq!(Reply::decode(&reply.encode()), Some(reply));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_a_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Reply::decode(&bytes);
+            let _ = Request::decode(&bytes);
+            let framed: Vec<u8> = [PROTOCOL, 3].into_iter().chain(bytes).collect();
+            let _ = Reply::decode(&framed);
+        }
+
+        #[test]
+        fn a_request_survives_the_wire(what in text(), files in any::<bool>()) {
+            for request in
+                [Request::Status { files }, Request::Resume(what), Request::Restart, Request::Stop]
+            {
+                prop_assert_eq!(Request::decode(&request.encode()), Ok(request));
+            }
+        }
+    }
+
+    #[test]
+    fn another_version_is_told_so() {
+        assert!(Request::decode(&[PROTOCOL + 1, 1, 0]).unwrap_err().contains("another version"));
+        assert_eq!(Reply::decode(&[PROTOCOL + 1, 1]), None);
+    }
+}
