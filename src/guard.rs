@@ -12,15 +12,13 @@
 //! terminal sends goes to the whole process group, the supervisor included.
 
 use crate::session::address;
+use crate::session::own;
 use crate::session::signals::{ENDING, listened};
 use crate::sys::descriptors::{close, open_numbers};
 use crate::sys::process::{Fate, exit_now, next_fate};
-use crate::sys::procfs::descendants;
 use crate::sys::signals::{self, Received, end_by};
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getsid};
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -91,11 +89,7 @@ fn clear_away() {
     address::forget(getpid());
     loop {
         while next_fate().is_some() {}
-        let mut left = descendants(&[getpid()], &HashSet::new());
-        // What has become another user's is not ours to end, or to wait for.
-        let kill = |pid| signals::send(Pid::from_raw(pid), libc::SIGKILL);
-        left.retain(|pid| kill(*pid) != Err(Errno::EPERM));
-        if left.is_empty() {
+        if !own::kill_inherited() {
             return;
         }
         std::thread::sleep(AGAIN);

@@ -7,5 +7,6 @@
 
 pub mod address;
 pub mod invitation;
+pub mod own;
 pub mod signals;
 pub mod split;

@@ -1,172 +1,112 @@
-//! What happens to files: has a touched path changed, and was it the program?
-//!
-//! A path has changed when its stamp, or where that does not tell its content, is
-//! not what the program saw. Two things are waited for: an editor in the middle
-//! of saving, and events that the program has announced as its own.
+//! What follows from a verdict on a file.
 
 use super::Supervisor;
-use super::machine::{Event, Time};
-use super::timeline::Dependency;
-use crate::files::{PathId, Stamp, Touch, content_digest};
-use crate::sys::procfs;
-use std::time::{Duration, Instant};
-
-/// How long a file may be missing, or empty and open, before that is taken for
-/// what the user wants: editors delete and create, or write in two steps.
-const GRACE: Duration = Duration::from_millis(100);
-
-/// How often polled files are looked at unless the user says otherwise.
-const POLL: Duration = Duration::from_millis(500);
-
-/// How long after the program announced that it would change a file it is looked
-/// whether it is through with that, if no event tells; and how often thereafter.
-pub(super) const OWN_FIRST: Duration = Duration::from_millis(100);
-const OWN_AGAIN: Duration = Duration::from_millis(200);
-
-/// More processor time than passes between the announcement and the deed. On a busy
-/// machine the program may have to wait for it longer than we do.
-const OWN_TAKES: Duration = Duration::from_millis(10);
-
-/// What the program announced that it would do to a file.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Own {
-    /// Events that are to come of it.
-    pub(super) events: u32,
-    /// When to look whether it is through with that.
-    pub(super) check: Time,
-    /// The processor time that the program had used when it announced it.
-    pub(super) used: Duration,
-}
+use super::machine::Event;
+use super::sight::Glance;
+use super::trace::shown;
+use super::verdict::Verdict;
+use crate::files::{PathId, Touch};
 
 impl Supervisor {
+    /// Judges what events have touched.
     pub(super) fn judge_touched(&mut self) {
-        for (path, touch) in std::mem::take(&mut self.touched) {
+        for (path, touch) in self.sight.take_touched() {
             self.judge(path, touch);
+            self.decide();
         }
     }
 
-    /// Decides whether a touched path has changed.
+    /// Judges a path, and does what follows from that.
     pub(super) fn judge(&mut self, path: PathId, touch: Touch) {
-        let now = self.now();
-        let Some(known) = self.timeline.dependency_mut(path) else { return };
-        let name = self.watcher.path(path);
-        let stamp = restamp(known.stamp, name);
-        let files = [known.stamp.identity(), stamp.identity()].into_iter().flatten();
-        // Completed by somebody else, if the program has it open still.
-        let foreign = |own: &Own| {
-            touch.completed && own.events == 1 && writes(self.program, &files.collect::<Vec<_>>())
+        let glance = Glance {
+            touch,
+            // A command that is on its way to `enable()` may make files that it reads.
+            by_content: self.settings.content || self.run.is_on_its_way(),
+            program: self.run.program(),
+            now: self.now(),
         };
-        if let Some(own) = self.own.get_mut(&path)
-            && !foreign(own)
-        {
-            restate(known, stamp, name);
-            if touch.completed || touch.removed {
-                own.events -= 1;
-                if own.events == 0 {
-                    self.own.remove(&path);
+        let verdict = self.sight.judge(path, self.timeline.dependency(path), glance);
+        if verdict != Verdict::Unknown {
+            let name = self.sight.path(path);
+            self.outlets.trace("verdict", || format!("{verdict:?} {} {touch:?}", shown(name)));
+        }
+        match verdict {
+            Verdict::Unknown => {}
+            Verdict::Ours(stamp) | Verdict::OursDone(stamp) => {
+                if let Some(known) = self.timeline.dependency_mut(path) {
+                    self.sight.restate(path, known, stamp);
+                }
+                if matches!(verdict, Verdict::OursDone(_)) {
+                    self.sight.one_done(path);
                 }
             }
-            return;
-        }
-        let same_content = |known: &Dependency| {
-            known.content.is_none_or(|content| content_digest(name) == Some(content))
-        };
-        // A command that is on its way to `enable()` may make files that it reads.
-        let by_content = self.settings.content || self.starting && self.program.is_some();
-        // Another may have been there for a moment, and been read. What has happened
-        // before it was to be read at all tells nothing.
-        let was_another =
-            touch.rerouted && stamp.identity().is_some() && !self.fresh.contains(&path);
-        let changed = if was_another {
-            true
-        } else if stamp == known.stamp {
-            !same_content(known)
-        } else if by_content && known.content.is_some() && same_content(known) {
-            known.stamp = stamp;
-            false
-        } else {
-            true
-        };
-        if !changed {
-            self.held.remove(&path);
-            self.feed(Event::Touched);
-            return;
-        }
-        let appeared = touch.created
-            || touch.removed
-            || self.held.contains_key(&path)
-            || !stamp.is_same_file(&known.stamp);
-        // An editor empties a file before it writes it.
-        let emptied = stamp.size() == Some(0) && known.stamp.size() != Some(0);
-        let unfinished = (appeared || emptied) && !touch.completed && is_being_written(name);
-        if stamp == Stamp::Absent || unfinished {
-            self.held.entry(path).or_insert(now + GRACE);
-            self.feed(Event::Touched);
-            return;
-        }
-        self.held.remove(&path);
-        self.change(path);
-    }
-
-    /// No event may come of what the program announced: it failed, or a checkpoint
-    /// has the file open, too, or nothing is watched. When the program does not
-    /// have the file open any more, it is through with it.
-    pub(super) fn look_for_own(&mut self, now: Time) {
-        let due: Vec<PathId> =
-            self.own.iter().filter(|(_, own)| own.check <= now).map(|(path, _)| *path).collect();
-        for path in due {
-            let name = self.watcher.path(path);
-            let Some(known) = self.timeline.dependency_mut(path) else {
-                self.own.remove(&path);
-                continue;
-            };
-            let stamp = restamp(known.stamp, name);
-            let files = [known.stamp.identity(), stamp.identity()].into_iter().flatten();
-            let files = files.collect::<Vec<_>>();
-            let used = self.own.get(&path).map_or(Duration::ZERO, |own| own.used);
-            if writes(self.program, &files) || is_held_up(self.program, used + OWN_TAKES) {
-                if let Some(own) = self.own.get_mut(&path) {
-                    own.check = now + OWN_AGAIN;
+            Verdict::Same(stamp) => {
+                if let Some(known) = self.timeline.dependency_mut(path) {
+                    known.stamp = stamp;
                 }
-            } else {
-                restate(known, stamp, name);
-                self.own.remove(&path);
+                self.sight.let_go(path);
+                self.feed(Event::Touched);
+            }
+            Verdict::Busy(until) => {
+                self.sight.hold(path, until);
+                self.feed(Event::Touched);
+            }
+            Verdict::Changed => {
+                self.sight.let_go(path);
+                self.change(path);
             }
         }
     }
 
+    /// A file is not what the program saw.
     pub(super) fn change(&mut self, path: PathId) {
         // Files are looked at later than signals, and who pressed Ctrl+C before this was
         // saved did so to the program that ran then.
-        self.hear_interrupts();
-        let name = self.watcher.path(path).to_vec();
-        self.board.heat(&name);
-        if self.changed.insert(path) {
-            self.emit("change", |event| event.string("path", &name));
+        while let Some(interrupt) = self.inbox.take_interrupt() {
+            self.signalled(interrupt);
         }
-        self.first_change.get_or_insert_with(Instant::now);
+        let name = self.sight.path(path);
+        self.birth.board().heat(name);
+        if self.pending.add(path) {
+            self.outlets.emit("change", |event| event.string("path", name));
+        }
         self.feed(Event::Changed);
+    }
+
+    /// Looks for changes of just opened files that came before they were watched.
+    pub(super) fn compare_opened(&mut self, opened: Vec<PathId>) {
+        // A stamp taken before the open and compared after the watch began:
+        // between them nothing can slip through.
+        let differs = |path: &PathId| {
+            let known = self.timeline.dependency(*path);
+            known.is_some_and(|known| self.sight.differs(*path, known))
+        };
+        let suspects: Vec<PathId> = opened.into_iter().filter(differs).collect();
+        if !suspects.is_empty() {
+            // If it was the program itself, it has said so by now.
+            let mut more = Vec::new();
+            self.drain(&mut more);
+            for path in suspects.into_iter().chain(more) {
+                self.judge(path, Touch::default());
+                self.decide();
+            }
+        }
     }
 
     /// Looks at what must not wait for an event.
     pub(super) fn look_again(&mut self) {
         let now = self.now();
-        self.look_for_own(now);
-        let due: Vec<PathId> =
-            self.held.iter().filter(|(_, at)| **at <= now).map(|(path, _)| *path).collect();
-        for path in due {
-            self.held.remove(&path);
+        self.sight.look_for_own(&mut self.timeline, self.run.program(), now);
+        for path in self.sight.take_held(now) {
             let known = self.timeline.dependency(path);
-            if known
-                .is_some_and(|known| restamp(known.stamp, self.watcher.path(path)) != known.stamp)
-            {
+            if known.is_some_and(|known| self.sight.differs(path, known)) {
                 self.change(path);
+                self.decide();
             }
         }
-        let (due, later) = self.rechecks.iter().partition(|(at, _)| *at <= now);
-        self.rechecks = later;
-        for (_, path) in due {
+        for path in self.sight.take_rechecks(now) {
             self.judge(path, Touch::default());
+            self.decide();
             // From now on every write shows in the stamp.
             if !self.settings.content
                 && let Some(known) = self.timeline.dependency_mut(path)
@@ -174,60 +114,13 @@ impl Supervisor {
                 known.content = None;
             }
         }
-        if self.spare_due.is_some_and(|(at, _)| now >= at) && !self.machine.is_waking() {
+        let is_due = self.copies.deadline().is_some_and(|at| now >= at);
+        if is_due && !self.agenda.machine().is_waking() {
             self.have_spare();
         }
-        if now >= self.next_poll {
-            let every = match self.settings.poll {
-                0 => POLL,
-                milliseconds => Duration::from_millis(milliseconds),
-            };
-            self.next_poll = now + every;
-            let polled: Vec<PathId> = self.watcher.polled().collect();
-            for path in polled {
-                self.judge(path, Touch::default());
-            }
+        for path in self.sight.take_polled(now, self.settings.poll) {
+            self.judge(path, Touch::default());
+            self.decide();
         }
     }
-}
-
-/// Whether the program has one of these files open for writing.
-pub(super) fn writes(program: Option<i32>, files: &[(u64, u64)]) -> bool {
-    program.is_some_and(|program| procfs::writes(program, files))
-}
-
-/// Whether the program would go on if it could, and has not used so much processor
-/// time yet.
-fn is_held_up(program: Option<i32>, used: Duration) -> bool {
-    program.is_some_and(|program| match procfs::state(program) {
-        Some(b'T') => true,
-        Some(b'R' | b'D') => procfs::processor_time(program) < used,
-        _ => false,
-    })
-}
-
-/// What the program has made of a file is what is known of it from now on.
-pub(super) fn restate(known: &mut Dependency, stamp: Stamp, name: &[u8]) {
-    known.stamp = stamp;
-    if known.content.is_some() {
-        known.content = content_digest(name);
-    }
-}
-
-/// What a path looks like now, to be compared with `before`.
-pub(super) fn restamp(before: Stamp, path: &[u8]) -> Stamp {
-    match before {
-        Stamp::Tree(_) => Stamp::of(path),
-        _ => Stamp::of_file(path),
-    }
-}
-
-/// Whether a file that appeared is likely to be written still: a plain file with
-/// one name, touched just now. A hard link or a symbolic link is whole at once.
-pub(super) fn is_being_written(path: &[u8]) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::MetadataExt;
-    std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(path)).is_ok_and(|found| {
-        found.is_file() && found.nlink() == 1 && Stamp::of_file(path).is_younger_than(GRACE)
-    })
 }

@@ -27,8 +27,9 @@ pub type Time = Duration;
 /// The longest that a stream of changes can put a resume off.
 const SETTLE_AT_MOST: Duration = Duration::from_millis(50);
 
-/// How soon after a Ctrl+Z a program ends that would have heeded it.
-const HEED: Duration = Duration::from_millis(100);
+/// Within this time a Ctrl+Z stops a program that lets it. One that ends before may have
+/// been about to stop; one that ends after has decided to go on.
+const STOPS_WITHIN: Duration = Duration::from_millis(100);
 
 /// How soon those who escaped a SIGKILL by forking are killed again.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -132,7 +133,7 @@ enum Phase {
 
 /// Changes that have not been acted on.
 #[derive(Clone, Copy, Debug)]
-struct Pending {
+struct Burst {
     /// When the first of them was seen.
     first: Time,
     /// When they will have been quiet long enough.
@@ -144,7 +145,7 @@ struct Pending {
 pub struct Machine {
     phase: Phase,
     delays: Delays,
-    pending: Option<Pending>,
+    pending: Option<Burst>,
     /// No resume before this time (`ignore_delay`).
     held_until: Time,
     /// A Ctrl+C that the program may be dying of until this time.
@@ -275,7 +276,7 @@ impl Machine {
         }
         match &mut self.pending {
             Some(_) => self.extend(now),
-            None => self.pending = Some(Pending { first: now, quiet: now + self.delays.restart }),
+            None => self.pending = Some(Burst { first: now, quiet: now + self.delays.restart }),
         }
         match self.phase {
             Phase::Running => self.stop_if_due(now),
@@ -309,7 +310,7 @@ impl Machine {
     fn ended(&mut self, status: Status, now: Time) -> Vec<Action> {
         if self.phase == Phase::Running {
             // If that was long ago, it has decided to go on.
-            self.suspended = self.suspended.filter(|(_, at)| now <= *at + HEED);
+            self.suspended = self.suspended.filter(|(_, at)| now <= *at + STOPS_WITHIN);
         }
         match self.phase {
             Phase::Running if self.interrupted.is_some_and(|until| now <= until) => {
@@ -318,7 +319,7 @@ impl Machine {
             Phase::Running if self.pending.is_some() => self.settle(now),
             Phase::Running => {
                 self.phase = Phase::Idle;
-                [Action::Report(status)].into_iter().chain(self.heed_suspend()).collect()
+                [Action::Report(status)].into_iter().chain(self.suspend_in_its_place()).collect()
             }
             Phase::Stopping { .. } => self.settle(now),
             _ => Vec::new(),
@@ -328,11 +329,11 @@ impl Machine {
     /// There is no program any more: wait for quiet, or go on at once.
     fn settle(&mut self, now: Time) -> Vec<Action> {
         self.phase = Phase::Settling;
-        self.heed_suspend().into_iter().chain(self.tick(now)).collect()
+        self.suspend_in_its_place().into_iter().chain(self.tick(now)).collect()
     }
 
-    /// What is to be done about a Ctrl+Z that the program did not live to heed.
-    fn heed_suspend(&mut self) -> Option<Action> {
+    /// The program ended before a Ctrl+Z could stop it: we stop instead.
+    fn suspend_in_its_place(&mut self) -> Option<Action> {
         self.suspended.take().map(|(signal, _)| Action::Suspend(signal))
     }
 

@@ -1,60 +1,72 @@
 //! The supervisor: the parent of the program, which never returns to Lua.
 //!
 //! Theory of operation. One loop: wait for a signal, a file event or a deadline;
-//! gather everything that has happened; turn it into events for the [`machine`];
-//! carry its actions out. Gathering has an order that the promises hang on:
-//! file events are read *before* the board, as the program announces its own
-//! writes there first, and the board is read before anybody's end is acted on,
-//! as the program's last records are in it by then.
+//! take in everything that has happened, in an order that the promises hang on
+//! (see [`Supervisor::turn`]); let the [`machine`] decide; do it. The supervisor is
+//! made of parts, each with its own fields, which know nothing of each other; its
+//! own methods only carry things from one part to the next.
+//!
+//! | part | |
+//! |---|---|
+//! | `birth` | how the session came about, and its command |
+//! | `inbox` | signals and records that come |
+//! | `sight` | watched paths, and what is going on there; `verdict` judges |
+//! | `timeline` | the checkpoints of the run, and what depends on them |
+//! | `former` | what the run before had read |
+//! | `pending` | changes that are to be acted on |
+//! | `agenda` | events, and the `machine` that decides |
+//! | `run` | the present run |
+//! | `copies` | the parked processes |
+//! | `clearing` | who has to be gone |
+//! | `outlets` | event stream, control socket, trace |
 
-mod answer;
+mod agenda;
+mod birth;
 mod children;
+mod clearing;
+mod copies;
 mod events;
 mod files;
+mod former;
+mod inbox;
 mod machine;
-mod parked;
+mod outlets;
+mod pending;
 mod records;
+mod requests;
 mod resume;
+mod run;
 mod server;
+mod sight;
 mod timeline;
+mod trace;
+mod verdict;
 
-use crate::files::{Degraded, PathId, Touch, Watcher};
-use crate::json::Object;
 use crate::report;
 use crate::session::invitation::Command;
-use crate::session::signals::listened;
+use crate::session::own::send;
 use crate::session::split::Split;
 use crate::sys::descriptors;
 use crate::sys::process::next_fate;
-use crate::sys::procfs;
-use crate::sys::shared::Shared;
-use crate::sys::signals::{self, Mask};
-use crate::sys::terminal::Modes;
-use crate::wire::board::Board;
+use crate::sys::signals;
 use crate::wire::settings::{Settings, Sink};
-use children::send;
-use events::Events;
-use files::Own;
-use machine::{Action, Delays, Event, Machine, Time};
+use agenda::Agenda;
+use birth::Birth;
+use clearing::Clearing;
+use copies::Copies;
+use former::Former;
+use inbox::Inbox;
+use machine::{Action, Delays, Event, Time};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
-use resume::Woken;
-use rustc_hash::FxHashMap;
-use server::Server;
-use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
-use timeline::{Dependency, Target, Timeline};
-
-/// How long records may lie on the board while more are likely to come: ringing
-/// for each would cost the program more than writing it.
-const BATCH: Duration = Duration::from_millis(4);
-
-/// How long a resumed program has the processor for itself before its checkpoint
-/// is told to make another spare.
-const SPARE: Duration = Duration::from_millis(30);
+use outlets::Outlets;
+use pending::Pending;
+use run::Run;
+use sight::Sight;
+use std::collections::HashSet;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+use timeline::Timeline;
 
 /// How often leftovers are looked for that are not our children yet.
 const LEFTOVERS: Duration = Duration::from_millis(5);
@@ -83,80 +95,18 @@ pub fn run(split: Split, settings: Settings, origin: Origin) {
 }
 
 struct Supervisor {
-    /// The process that the shell started, our parent.
-    guard: Pid,
-    /// Who sent a signal last and when, by its number; the guard, or somebody else.
-    heard: HashMap<i32, (bool, Time)>,
-    board: Shared<Board>,
-    /// By which a command that is run anew finds the board.
-    memory: Option<OwnedFd>,
-    /// It is to find SIGCHLD ignored.
-    ignores_children: bool,
     settings: Settings,
-    machine: Machine,
+    birth: Birth,
+    inbox: Inbox,
+    sight: Sight,
     timeline: Timeline,
-    watcher: Watcher,
-    signals: SignalFd,
-    command: Command,
-    mask: Mask,
-    terminal: Modes,
-    began: Instant,
-    /// The running program, or the one that ran last and has not been reaped.
-    program: Option<i32>,
-    /// Parked processes that were killed and must be gone before a resume, as
-    /// they keep something open.
-    dying: HashSet<i32>,
-    /// Processes that were killed and have nothing open: keepers that give a
-    /// program's memory back, checkpoints. Nobody waits for them.
-    releasing: HashSet<i32>,
-    /// The checkpoint that was woken and has not answered.
-    waking: Option<Woken>,
-    /// When to have a spare made for this checkpoint.
-    spare_due: Option<(Time, i32)>,
-    /// Paths for the next letter, from a resume that failed.
-    unsent: Vec<Vec<u8>>,
-    /// The command was run anew, and has not come to `enable()`.
-    starting: bool,
-    /// What it read before `enable()` the last time, as that was when it was run.
-    before: HashMap<Vec<u8>, Dependency>,
-    /// Who has been asked to end since the last run, or the session, began to.
-    asked: HashSet<i32>,
-    /// Where leftovers of the last run are counted from, while they are cleared away.
-    clearing: Option<Option<procfs::Started>>,
-    /// File events that have been read and not been judged.
-    touched: FxHashMap<PathId, Touch>,
-    /// What the program has begun to depend on in this turn.
-    fresh: HashSet<PathId>,
-    /// Paths that changed and have not been acted on.
-    changed: HashSet<PathId>,
-    /// Paths that look as if somebody were in the middle of saving them.
-    held: HashMap<PathId, Time>,
-    /// Paths opened within a clock tick of their last save: look once more.
-    rechecks: Vec<(Time, PathId)>,
-    /// Events to come that the program itself causes.
-    own: HashMap<PathId, Own>,
-    /// What the last run read after the resume point and this one has not read yet.
-    unread: HashMap<PathId, Dependency>,
-    /// What became a dependency again as a run was killed before it read it, once.
-    revived: HashSet<PathId>,
-    next_poll: Time,
-    resumes: u64,
-    /// The file that led to the last resumes, since when, and to how many.
-    streak: (Vec<u8>, Time, u32),
-    /// When the present run would have begun had it never been parked.
-    run_began: Instant,
-    /// How long it took, once it has ended.
-    run_took: Option<Duration>,
-    /// When the first of the changes that led to the present resume was seen.
-    first_change: Option<Instant>,
-    /// A resume point that was asked for by name.
-    wanted: Option<Target>,
-    sink: Option<Sink>,
-    events: Option<Events>,
-    server: Option<Server>,
-    /// Records have come just now.
-    busy: bool,
-    told: HashSet<std::mem::Discriminant<Degraded>>,
+    former: Former,
+    pending: Pending,
+    agenda: Agenda,
+    run: Run,
+    copies: Copies,
+    clearing: Clearing,
+    outlets: Outlets,
 }
 
 impl Supervisor {
@@ -164,11 +114,8 @@ impl Supervisor {
         let Split { guard, program, board, memory, mask, ignores_children, input } = split;
         let sink = origin.events.as_ref();
         let command = Command::of_this_process(guard, origin.inherited, sink, input);
-        let events = origin.events.as_ref().and_then(open_events);
-        let own = [
-            memory.as_ref().map(AsRawFd::as_raw_fd),
-            events.as_ref().map(|events| events.descriptor().as_raw_fd()),
-        ];
+        let mut outlets = Outlets::new(origin.events);
+        let own = [memory.as_ref().map(AsRawFd::as_raw_fd), outlets.number()];
         // The program's open files are the program's: a pipe must close when it
         // closes it.
         for number in descriptors::open_numbers() {
@@ -176,63 +123,27 @@ impl Supervisor {
                 descriptors::close(number);
             }
         }
+        let inbox = Inbox::new(board)?;
+        let birth = Birth::new(guard, board, memory, ignores_children, mask, command);
+        outlets.open(guard, birth.began());
         Ok(Supervisor {
-            signals: SignalFd::with_flags(
-                &listened(),
-                SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
-            )?,
-            guard,
-            heard: HashMap::new(),
-            watcher: Watcher::new(settings.poll > 0),
-            machine: Machine::new(delays(&settings)),
-            board,
-            memory,
-            ignores_children,
-            settings,
+            birth,
+            inbox,
+            sight: Sight::new(settings.poll > 0),
             timeline: Timeline::default(),
-            command,
-            mask,
-            terminal: Modes::save(),
-            began: Instant::now(),
-            program: Some(program.as_raw()),
-            dying: HashSet::new(),
-            releasing: HashSet::new(),
-            waking: None,
-            spare_due: None,
-            unsent: Vec::new(),
-            starting: false,
-            before: HashMap::new(),
-            clearing: None,
-            asked: HashSet::new(),
-            touched: FxHashMap::default(),
-            fresh: HashSet::new(),
-            changed: HashSet::new(),
-            held: HashMap::new(),
-            rechecks: Vec::new(),
-            own: HashMap::new(),
-            unread: HashMap::new(),
-            revived: HashSet::new(),
-            next_poll: Time::ZERO,
-            resumes: 0,
-            streak: (Vec::new(), Time::ZERO, 0),
-            run_began: Instant::now(),
-            run_took: None,
-            first_change: None,
-            wanted: None,
-            sink: origin.events,
-            events,
-            server: Server::listen(guard)
-                .inspect_err(|error| {
-                    report::warn(&format!("`forkmon status` will not see this session: {error}"))
-                })
-                .ok(),
-            busy: false,
-            told: HashSet::new(),
+            former: Former::default(),
+            pending: Pending::default(),
+            agenda: Agenda::new(delays(&settings)),
+            run: Run::new(program.as_raw()),
+            copies: Copies::new(board),
+            clearing: Clearing::new(guard),
+            outlets,
+            settings,
         })
     }
 
     fn now(&self) -> Time {
-        self.began.elapsed()
+        self.birth.now()
     }
 
     fn run(&mut self) {
@@ -243,94 +154,90 @@ impl Supervisor {
         }
     }
 
-    /// Everything that has happened, once.
+    /// Everything that has happened, once. The order is that of "The order of reading" in
+    /// `docs/architecture.md`.
     fn turn(&mut self) {
-        let mut received = Vec::new();
-        while let Some(signal) = signals::read_signal(self.signals.as_fd()) {
-            received.push(signal);
-        }
-        self.touched = self.watcher.read();
-        self.fresh.clear();
-        let news: Vec<_> = std::iter::from_fn(next_fate).collect();
+        // Taken in: signals, file events, who has ended, and the board. File events come
+        // before the board, as the program announces its own writes there before it makes
+        // them; the board comes after the ends, as the program's last records are on it.
+        let signals = self.inbox.take_signals();
+        self.sight.begin_turn();
+        let ended: Vec<_> = std::iter::from_fn(next_fate).collect();
         let opened = self.take_records();
-        // Before the changes that came with them: the program saw them, too.
-        for signal in received {
+        // Acted on: signals first, as the program saw them, too.
+        for signal in signals {
             self.signalled(signal);
+            self.decide();
         }
         self.compare_opened(opened);
         self.judge_touched();
-        for (pid, fate) in news {
+        for (pid, fate) in ended {
             self.child_changed(pid, fate);
+            self.decide();
         }
         self.look_again();
         self.serve();
-        if self.machine.is_clearing() {
-            self.check_cleared();
-        }
-        if self.machine.is_ending() {
-            self.check_all_gone();
-        }
+        self.check_gone();
         self.feed(Event::Tick);
-        self.tell_degraded();
-        if let Some(events) = &mut self.events {
-            let flushed = events.flush();
-            self.events_written(flushed);
+        self.decide();
+        for warning in self.sight.take_warnings() {
+            self.outlets.warn(&warning);
         }
+        self.outlets.flush();
     }
 
+    /// Something has happened, and is to be decided about.
     fn feed(&mut self, event: Event) {
-        let now = self.now();
-        for action in self.machine.step(event, now) {
-            self.perform(action);
+        self.agenda.feed(event);
+    }
+
+    /// Decides about all that has happened, and does it: the only place that does. Never
+    /// called while an action is performed, which feeds what it leads to.
+    fn decide(&mut self) {
+        while let Some((event, actions)) = self.agenda.next(self.now()) {
+            if event != Event::Tick || !actions.is_empty() {
+                self.outlets.trace("event", || format!("{event:?}"));
+            }
+            for action in actions {
+                self.outlets.trace("action", || format!("{action:?}"));
+                self.perform(action);
+            }
         }
     }
 
     fn wait(&mut self) {
         let now = self.now();
-        let polls = self.watcher.polled().next().is_some().then_some(self.next_poll);
-        let leftovers =
-            (self.machine.is_clearing() || self.machine.is_ending()).then(|| now + LEFTOVERS);
-        let batch = (self.busy && !self.machine.is_waking()).then(|| now + BATCH);
-        let deadline = [self.machine.deadline(), polls, leftovers, batch]
-            .into_iter()
-            .flatten()
-            .chain(self.held.values().copied())
-            .chain(self.own.values().map(|own| own.check))
-            .chain(self.rechecks.iter().map(|(at, _)| *at))
-            .chain(self.spare_due.map(|(at, _)| at))
-            .min();
+        let machine = self.agenda.machine();
+        let leftovers = (machine.is_clearing() || machine.is_ending()).then(|| now + LEFTOVERS);
+        let batch = self.inbox.deadline(now).filter(|_| !machine.is_waking());
+        let deadline =
+            [machine.deadline(), leftovers, batch, self.sight.deadline(), self.copies.deadline()];
         // Rounded up: waking a moment early would only mean waking twice.
         let milliseconds =
             |at: Time| at.saturating_sub(now).as_micros().div_ceil(1000).min(60_000) as u16;
+        let deadline = deadline.into_iter().flatten().min();
         let timeout = deadline.map_or(PollTimeout::NONE, |at| milliseconds(at).into());
-        if batch.is_none() && !self.board.sleep() {
+        if batch.is_none() && !self.inbox.sleep() {
             return;
         }
-        let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        ready
-            .extend(self.watcher.descriptor().map(|events| PollFd::new(events, PollFlags::POLLIN)));
-        ready.extend(self.server.iter().flat_map(Server::descriptors).map(|(client, writing)| {
-            PollFd::new(client, if writing { PollFlags::POLLOUT } else { PollFlags::POLLIN })
-        }));
-        let behind = self.events.as_ref().filter(|events| events.is_behind());
-        ready.extend(behind.map(|events| PollFd::new(events.descriptor(), PollFlags::POLLOUT)));
+        let mut ready = vec![PollFd::new(self.inbox.descriptor(), PollFlags::POLLIN)];
+        ready.extend(self.sight.descriptor().map(|events| PollFd::new(events, PollFlags::POLLIN)));
+        ready.extend(self.outlets.descriptors());
         // EINTR only follows a stop and continue, which `turn` sees to.
         let _ = poll(&mut ready, timeout);
-        self.board.awake();
+        self.inbox.awake();
     }
 
     fn perform(&mut self, action: Action) {
         match action {
             Action::Stop => {
                 self.end_misplaced();
-                self.end_checkpoints_after(self.target().0);
-                self.signal_program(self.settings.stop_signal);
+                self.end_checkpoints_after(self.pending.target(&self.timeline).0);
+                self.run.signal(self.settings.stop_signal);
                 // A stopped process gets to see it only when it goes on.
-                self.signal_program(libc::SIGCONT);
+                self.run.signal(libc::SIGCONT);
             }
-            Action::Kill => {
-                self.signal_program(libc::SIGKILL);
-            }
+            Action::Kill => self.run.signal(libc::SIGKILL),
             Action::Clear => self.clear(),
             Action::KillLeftovers => {
                 for pid in self.leftovers() {
@@ -338,7 +245,7 @@ impl Supervisor {
                 }
             }
             Action::Wake => self.wake(),
-            Action::Report(0) if self.starting => {
+            Action::Report(0) if self.run.is_starting() => {
                 report::info(&[b"ended before it enabled forkmon, waiting for changes.."]);
             }
             Action::Report(0) => {}
@@ -350,7 +257,7 @@ impl Supervisor {
                     b", waiting for changes..",
                 ]);
             }
-            Action::Signal(signal) => self.signal_program(signal),
+            Action::Signal(signal) => self.run.signal(signal),
             Action::Suspend(signal) => {
                 if let Ok(signal) = Signal::try_from(signal) {
                     signals::take_default(signal);
@@ -359,7 +266,7 @@ impl Supervisor {
             }
             Action::End(signal) => self.end(signal),
             Action::KillAll => {
-                for pid in self.descendants(HashSet::new()) {
+                for pid in self.clearing.everything(HashSet::new()) {
                     send(pid, libc::SIGKILL);
                 }
             }
@@ -368,71 +275,18 @@ impl Supervisor {
     }
 
     fn tell_start(&mut self) {
-        let (guard, program) = (self.guard, self.program.unwrap_or(0));
-        self.emit("start", |event| event.plain("pid", guard).plain("program", program));
+        let (guard, program) = (self.birth.guard(), self.run.program().unwrap_or(0));
+        self.outlets.emit("start", |event| event.plain("pid", guard).plain("program", program));
+        self.outlets.trace("start", || {
+            let (version, supervisor) = (crate::wire::version(), std::process::id());
+            format!("forkmon {version} supervisor {supervisor} program {program}")
+        });
     }
 
-    /// Writes an event, if somebody asked for them.
-    fn emit(&mut self, name: &str, fields: impl FnOnce(Object) -> Object) {
-        if let Some(events) = &mut self.events {
-            let written = events.write(name, fields);
-            self.events_written(written);
-        }
-    }
-
-    fn events_written(&mut self, result: nix::Result<()>) {
-        if let Err(error) = result {
-            self.events = None;
-            report::warn(&format!("events are no longer written: {}", error.desc()));
-        }
-    }
-
-    fn warn(&mut self, text: &str) {
-        report::warn(text);
-        self.emit("warning", |event| event.string("text", text.as_bytes()));
-    }
-
-    fn tell_degraded(&mut self) {
-        for reason in self.watcher.take_degraded() {
-            if !self.told.insert(std::mem::discriminant(&reason)) {
-                continue;
-            }
-            let limit = |name: &str| {
-                std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"))
-                    .map_or_else(|_| "?".into(), |value| value.trim().to_owned())
-            };
-            self.warn(&match reason {
-                Degraded::NoInstance(error) => format!(
-                    "no inotify instance could be had ({error}; fs.inotify.max_user_instances = {}): \
-                     polling the files instead; raise it with `sysctl fs.inotify.max_user_instances=1024`",
-                    limit("max_user_instances")
-                ),
-                Degraded::NoWatches => format!(
-                    "no inotify watches left (fs.inotify.max_user_watches = {}): polling the files \
-                     instead; raise it with `sysctl fs.inotify.max_user_watches=524288`",
-                    limit("max_user_watches")
-                ),
-                Degraded::Remote(directory) => format!(
-                    "'{}' is on a file system that does not report changes made elsewhere: polling the files",
-                    directory.display()
-                ),
-                Degraded::Unwatchable(directory, error) => format!(
-                    "'{}' cannot be watched ({}): polling the files",
-                    directory.display(),
-                    error.desc()
-                ),
-            });
-        }
-    }
-}
-
-fn open_events(sink: &Sink) -> Option<Events> {
-    match Events::open(sink) {
-        Ok(events) => Some(events),
-        Err(error) => {
-            report::warn(&format!("events cannot be written: {error}"));
-            None
-        }
+    fn configure(&mut self, settings: Settings) {
+        report::configure(settings.quiet, settings.colors);
+        self.agenda.set_delays(delays(&settings));
+        self.settings = settings;
     }
 }
 

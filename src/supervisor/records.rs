@@ -1,75 +1,62 @@
 //! What the program says: records from the board, taken in order.
 
-use super::files::{OWN_FIRST, restamp};
 use super::timeline::{Checkpoint, Dependency, Target};
-use super::{Supervisor, delays, milliseconds};
-use crate::files::{PathId, Stamp, TICK, Touch};
-use crate::report;
-use crate::sys::procfs;
+use super::trace::shown;
+use super::verdict::is_seen_both_ways;
+use super::{Supervisor, milliseconds};
+use crate::files::{PathId, Stamp};
 use crate::wire::record::{Index, Record, Seen};
-use crate::wire::settings::Settings;
 use crate::wire::settings::Sink;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Supervisor {
     /// Takes what the program has said; returns what it has opened.
     pub(super) fn take_records(&mut self) -> Vec<PathId> {
         let mut opened = Vec::new();
-        self.busy = !self.board.is_drained();
+        self.inbox.look_at_board();
         self.drain(&mut opened);
         opened
     }
 
-    /// Looks for changes of just opened files that came before they were watched.
-    pub(super) fn compare_opened(&mut self, opened: Vec<PathId>) {
-        let mut suspects = Vec::new();
-        for path in opened {
-            // A stamp taken before the open and compared after the watch began:
-            // between them nothing can slip through.
-            if let Some(known) = self.timeline.dependency(path)
-                && restamp(known.stamp, self.watcher.path(path)) != known.stamp
-            {
-                suspects.push(path);
-            }
-        }
-        if !suspects.is_empty() {
-            // If it was the program itself, it has said so by now.
-            let mut more = Vec::new();
-            self.drain(&mut more);
-            for path in suspects.into_iter().chain(more) {
-                self.judge(path, Touch::default());
-            }
-        }
-    }
-
     /// Takes every record off the board; adds the new dependencies to `opened`.
     pub(super) fn drain(&mut self, opened: &mut Vec<PathId>) {
-        while let Some(bytes) = self.board.peek() {
+        while let Some(bytes) = self.inbox.peek() {
             let record = Record::decode(&bytes);
             if let Some(Record::Wrote { .. }) = record {
                 // The program waits until this is taken out: what has happened to
                 // files by now is not what it is about to do.
                 self.judge_touched();
-                self.touched = self.watcher.read();
+                self.sight.read();
                 self.judge_touched();
             }
-            self.board.skip(bytes.len());
+            self.inbox.skip(bytes.len());
             match record {
-                Some(Record::Running { pid, settings }) => {
-                    // A checkpoint that could not clone itself went on instead.
-                    self.timeline.remove(pid);
-                    self.program = Some(pid);
-                    self.configure(settings);
-                    if self.machine.is_waking() {
-                        self.resumed();
-                    }
+                Some(record) => self.take_in(record, opened),
+                None => self.outlets.warn("an unreadable record came from the program"),
+            }
+            self.decide();
+        }
+    }
+
+    fn take_in(&mut self, record: Record, opened: &mut Vec<PathId>) {
+        match record {
+            Record::Running { pid, settings } => {
+                // A checkpoint that could not clone itself went on instead.
+                self.timeline.remove(pid);
+                self.run.is_now(pid);
+                self.configure(settings);
+                if self.agenda.machine().is_waking() {
+                    self.resumed();
                 }
-                Some(Record::Started { settings, events }) => {
-                    opened.clear();
-                    self.started(settings, events.map(|sink| Sink::parse(&sink)));
-                }
-                Some(Record::Checkpoint {
+            }
+            Record::Started { settings, events } => {
+                opened.clear();
+                self.started(settings, events.map(|sink| Sink::parse(&sink)));
+            }
+            Record::Checkpoint { index, pid, name, at, worth, bare, pages, directory } => {
+                self.copies.announced(pid);
+                let resumed = 0;
+                self.add_checkpoint(Checkpoint {
                     index,
                     pid,
                     name,
@@ -78,55 +65,44 @@ impl Supervisor {
                     bare,
                     pages,
                     directory,
-                }) => {
-                    let announced = &self.board.newest_clone;
-                    let _ = announced.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst);
-                    self.emit("checkpoint", |event| {
-                        event
-                            .plain("checkpoint", index)
-                            .plain("pid", pid)
-                            .string("name", &name)
-                            .plain("at_ms", milliseconds(Duration::from_micros(at)))
-                    });
-                    self.timeline.add(Checkpoint {
-                        index,
-                        pid,
-                        name,
-                        at,
-                        worth,
-                        bare,
-                        pages,
-                        directory,
-                        resumed: 0,
-                    });
-                    let limit = self.settings.max_checkpoints as usize;
-                    while let Some(excess) = self.timeline.excess(limit) {
-                        self.end_checkpoint(excess);
-                    }
-                    if self.machine.is_ending() {
-                        self.end_checkpoint(pid);
-                    }
-                }
-                Some(Record::Dependencies { checkpoint, seen }) => {
-                    opened
-                        .extend(seen.into_iter().filter_map(|seen| self.depend(checkpoint, seen)));
-                }
-                Some(Record::Wrote { path }) => {
-                    let (id, _) = self.watcher.add(&path);
-                    let own = self.own.entry(id).or_default();
-                    own.events += 1;
-                    own.check = self.began.elapsed() + OWN_FIRST;
-                    own.used = self.program.map(procfs::processor_time).unwrap_or_default();
-                }
-                Some(Record::Configured(settings)) => self.configure(settings),
-                Some(Record::Outdated { after }) => {
-                    self.end_checkpoints_after(after.map_or(Target::Start, Target::Checkpoint));
-                }
-                Some(Record::Warned(text)) => {
-                    self.emit("warning", |event| event.string("text", &text));
-                }
-                None => self.warn("an unreadable record came from the program"),
+                    resumed,
+                });
             }
+            Record::Dependencies { checkpoint, seen } => {
+                opened.extend(seen.into_iter().filter_map(|seen| self.depend(checkpoint, seen)));
+            }
+            Record::Wrote { path } => {
+                self.outlets.trace("announced", || shown(&path));
+                self.sight.announce(&path, self.run.program(), self.birth.now());
+            }
+            Record::Configured(settings) => self.configure(settings),
+            Record::Outdated { after } => {
+                self.end_checkpoints_after(after.map_or(Target::Start, Target::Checkpoint));
+            }
+            Record::Warned(text) => {
+                self.outlets.emit("warning", |event| event.string("text", &text));
+            }
+        }
+    }
+
+    fn add_checkpoint(&mut self, checkpoint: Checkpoint) {
+        let (index, pid) = (checkpoint.index, checkpoint.pid);
+        let name = &checkpoint.name;
+        self.outlets.trace("checkpoint", || format!("{index}, process {pid}, {}", shown(name)));
+        self.outlets.emit("checkpoint", |event| {
+            event
+                .plain("checkpoint", index)
+                .plain("pid", pid)
+                .string("name", name)
+                .plain("at_ms", milliseconds(Duration::from_micros(checkpoint.at)))
+        });
+        self.timeline.add(checkpoint);
+        let limit = self.settings.max_checkpoints as usize;
+        while let Some(excess) = self.timeline.excess(limit) {
+            self.end_checkpoint(excess);
+        }
+        if self.agenda.machine().is_ending() {
+            self.end_checkpoint(pid);
         }
     }
 
@@ -134,37 +110,30 @@ impl Supervisor {
     /// looked at, as it may have changed before it was watched.
     fn depend(&mut self, checkpoint: Option<Index>, seen: Seen) -> Option<PathId> {
         let Seen { path, stamp, content } = seen;
-        if self.events.is_some() && self.watcher.find(&path).is_none() {
+        if self.outlets.are_wanted() && self.sight.find(&path).is_none() {
             let present = stamp != Stamp::Absent;
-            self.emit("watch", |event| event.string("path", &path).plain("present", present));
+            self.outlets
+                .emit("watch", |event| event.string("path", &path).plain("present", present));
         }
-        let (id, found) = self.watcher.add(&path);
-        self.fresh.insert(id);
-        self.unread.remove(&id);
-        self.revived.remove(&id);
-        if self.timeline.dependency(id).is_none() {
-            self.own.remove(&id);
-        }
+        let (id, found) = self.sight.open(&path, |id| self.timeline.dependency(id).is_some());
+        self.former.read(id);
         let told = Dependency { checkpoint, stamp, content };
         let dependency = match checkpoint {
             None => self.read_before(&path).unwrap_or(told),
             Some(_) => told,
         };
         if dependency.content.is_some() {
-            self.rechecks.push((self.now() + TICK, id));
+            self.sight.recheck(id, self.birth.now());
         }
-        let is_there = dependency.stamp != Stamp::Absent;
+        let later = dependency.stamp;
         let known = self.timeline.depend(id, dependency).stamp;
-        // The run has seen it both ways: what it is now says nothing about that.
-        if is_there != (known != Stamp::Absent) && !self.own.contains_key(&id) {
+        self.outlets.trace("reads", || format!("{} after checkpoint {checkpoint:?}", shown(&path)));
+        // The present run may have read it before, and there was something, and now it has
+        // looked again, and there was nothing; or the other way round. A stamp that fits
+        // the one does not fit the other, so the path has changed whatever is there now.
+        if is_seen_both_ways(known, later) && !self.sight.is_announced(id) {
             self.change(id);
         }
         (found != Some(known)).then_some(id)
-    }
-
-    pub(super) fn configure(&mut self, settings: Settings) {
-        report::configure(settings.quiet, settings.colors);
-        self.machine.set_delays(delays(&settings));
-        self.settings = settings;
     }
 }

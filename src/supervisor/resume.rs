@@ -1,91 +1,44 @@
 //! Resuming: from where, what has to be gone before, and waking or starting anew.
 
-use super::children::send;
-use super::files::restamp;
+use super::Supervisor;
+use super::copies::Woken;
 use super::machine::Event;
+use super::pending::{LOOP_TIMES, LOOP_WITHIN, Taken};
 use super::timeline::{Dependency, Target};
-use super::{Supervisor, open_events};
-use crate::files::{PathId, Stamp, Watcher, content_digest};
+use crate::files::{PathId, Stamp, content_digest};
 use crate::report;
 use crate::session::invitation::CANNOT_RUN;
-use crate::sys::procfs;
+use crate::session::own::Since;
 use crate::sys::signals::end_by;
-use crate::wire::board::MAIL_BYTES;
 use crate::wire::letter::Letter;
-use crate::wire::order::ORDER_RESUME;
-use crate::wire::record::Index;
-use crate::wire::settings::Settings;
-use crate::wire::settings::Sink;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
-/// So many resumes for one file within that time are hardly anybody's edits.
-const LOOP_TIMES: u32 = 200;
-const LOOP_WITHIN: Duration = Duration::from_secs(10);
-
-/// A checkpoint on its way to being the program.
-pub(super) struct Woken {
-    /// The process woken: the checkpoint itself, or its spare.
-    pub(super) pid: i32,
-    /// The checkpoint's process.
-    pub(super) mold: i32,
-    pub(super) index: Index,
-    pub(super) name: Vec<u8>,
-    /// When in the run it was taken.
-    pub(super) at: Duration,
-    pub(super) changed: Vec<Vec<u8>>,
-    /// When the first change was seen; `None` when somebody asked for it.
-    pub(super) since: Option<Instant>,
-}
+use crate::wire::record::{Directory, Index};
+use crate::wire::settings::{Settings, Sink};
 
 impl Supervisor {
-    /// Where the changes resume from, and the path that decides it.
-    pub(super) fn target(&self) -> (Target, Option<PathId>) {
-        let changed = self.timeline.target(self.changed.iter().copied());
-        // It may have been lost since it was asked for.
-        let wanted = self.wanted.map(|wanted| match wanted {
-            Target::Start => Target::Start,
-            Target::Checkpoint(index) => self.timeline.at_or_before(index),
-        });
-        match (changed, wanted) {
-            (Some((target, path)), wanted) if wanted.is_none_or(|wanted| target <= wanted) => {
-                (target, Some(path))
-            }
-            (_, Some(wanted)) => (wanted, None),
-            // Nothing that is known depends on them: a fresh start is always right.
-            _ => (Target::Start, self.changed.iter().next().copied()),
-        }
-    }
-
     pub(super) fn clear(&mut self) {
         self.end_misplaced();
-        let (target, _) = self.target();
-        self.terminal.restore();
+        let (target, _) = self.pending.target(&self.timeline);
+        self.birth.restore_terminal();
         self.end_checkpoints_after(target);
-        self.clearing = Some(match target {
-            Target::Start => None,
-            Target::Checkpoint(index) => {
-                self.timeline.checkpoint(index).and_then(|kept| procfs::started(kept.pid))
-            }
+        self.clearing.begin(match target {
+            Target::Start => Since::Always,
+            Target::Checkpoint(index) => self
+                .timeline
+                .checkpoint(index)
+                .map_or(Since::Always, |known| Since::checkpoint(known.pid)),
         });
-        self.asked.clear();
         self.check_cleared();
     }
 
     pub(super) fn wake(&mut self) {
-        self.clearing = None;
-        let (target, cause) = self.target();
-        let cause = cause.map(|path| self.watcher.path(path).to_vec());
-        let changed = self.changed.drain().map(|path| self.watcher.path(path).to_vec()).collect();
-        let changed: Vec<Vec<u8>> = [std::mem::take(&mut self.unsent), changed].concat();
-        let since = self.first_change.take();
-        self.wanted = None;
+        let (target, cause) = self.pending.target(&self.timeline);
+        let cause = cause.map(|path| self.sight.path(path).to_vec());
+        let Taken { changed, since } = self.pending.take(|path| self.sight.path(path).to_vec());
         if self.settings.clear {
             report::clear_screen();
         }
         if let Some(cause) = &cause {
-            self.board.announce(cause);
+            self.birth.board().announce(cause);
             self.suspect_loop(cause);
         }
         let Target::Checkpoint(index) = target else { return self.restart(cause, &changed) };
@@ -100,60 +53,34 @@ impl Supervisor {
             }
             None => report::info(&[b"resuming from '", &from, b"'.."]),
         }
-        self.resumes += 1;
-        let letter = Letter { count: self.resumes, changed };
-        self.board.post(&letter.encode(MAIL_BYTES));
-        let mold = checkpoint.pid;
-        // A spare need not be cloned first.
-        let pid = self.spare(mold).unwrap_or(mold);
-        self.waking = Some(Woken {
-            pid,
-            mold,
-            index,
-            name: from.to_vec(),
-            at: Duration::from_micros(checkpoint.at),
-            changed: letter.changed,
-            since,
-        });
-        if pid != mold {
-            // Whose it is stays on the board: it may be so new that it has yet to
-            // read that, and it ends if it is nobody's.
-            self.board.spare.store(0, Ordering::SeqCst);
-        }
-        self.board.program.store(0, Ordering::SeqCst);
-        if self.rouse(pid, ORDER_RESUME) {
-            self.rewind(index);
-        } else {
-            self.timeline.remove(pid);
-            self.wake_failed();
+        let letter = Letter { count: self.run.count_resume(), changed };
+        let woken = Woken::new(checkpoint, letter.changed.clone(), since);
+        self.outlets.trace("wake", || format!("checkpoint {index}, process {}", woken.mold));
+        match self.copies.wake(woken, &letter) {
+            Ok(()) => self.rewind(index),
+            Err(pid) => {
+                self.timeline.remove(pid);
+                self.wake_failed();
+            }
         }
     }
 
     /// Forgets what a run from checkpoint `index` finds out again, unless that is
     /// killed before.
     fn rewind(&mut self, index: Index) {
-        self.unread.extend(self.timeline.rewind(index));
-        for known in self.unread.values_mut() {
-            known.checkpoint = Some(index);
-        }
+        self.former.rewound(self.timeline.rewind(index), index);
     }
 
     /// A person does not save like this: tells, once, what probably does.
     fn suspect_loop(&mut self, cause: &[u8]) {
-        let now = self.now();
-        let (path, since, times) = &mut self.streak;
-        if path != cause || now - *since > LOOP_WITHIN {
-            (*path, *since, *times) = (cause.to_vec(), now, 0);
-        }
-        *times += 1;
-        if *times == LOOP_TIMES {
+        if self.pending.is_loop(cause, self.birth.now()) {
             let path = String::from_utf8_lossy(cause);
             let text = format!(
                 "'{path}' changed {LOOP_TIMES} times in {} s: if something that the program starts \
                  writes it, keep it out with --ignore",
                 LOOP_WITHIN.as_secs()
             );
-            self.warn(&text);
+            self.outlets.warn(&text);
         }
     }
 
@@ -162,37 +89,27 @@ impl Supervisor {
             Some(cause) => report::info(&[b"file '", cause, b"' changed, restarting.."]),
             None => report::info(&[b"restarting.."]),
         }
-        self.emit("restart", |event| event.strings("changed", changed.iter().map(Vec::as_slice)));
-        self.unread.extend(self.timeline.restart());
-        // As they are now, or later, the command is going to read them.
-        for (path, known) in &mut self.unread {
-            known.checkpoint = Some(0);
-            (known.stamp, known.content) = (restamp(known.stamp, self.watcher.path(*path)), None);
-        }
+        let paths = changed.iter().map(Vec::as_slice);
+        self.outlets.emit("restart", |event| event.strings("changed", paths));
+        let stamp = |path, before| self.sight.stamp(path, before);
+        self.former.restarted(self.timeline.restart(), stamp);
         let before: Vec<PathId> = self.timeline.paths().collect();
         for path in before {
-            let name = self.watcher.path(path);
+            let name = self.sight.path(path);
             if let Some(known) = self.timeline.dependency_mut(path) {
                 (known.stamp, known.content) = (Stamp::of_file(name), content_digest(name));
             }
         }
-        self.starting = true;
-        self.run_began = Instant::now();
-        self.run_took = None;
-        let run = |memory: &OwnedFd| {
-            let program = self.command.run(&self.mask, self.ignores_children, memory.as_raw_fd());
-            program.map_err(|error| format!("the program cannot be run anew: {}", error.desc()))
-        };
-        let no_memory = "the program cannot be run anew in this session, which has no memory to \
-                         share (see `ulimit -f` and `ulimit -n`): end it and start it anew";
-        match self.memory.as_ref().map_or(Err(no_memory.into()), run) {
+        self.run.restart();
+        let program = self.birth.run_anew();
+        self.feed(Event::Resumed);
+        match program {
             Ok(program) => {
-                self.program = Some(program);
-                self.feed(Event::Resumed);
+                self.outlets.trace("restart", || program.to_string());
+                self.run.is_now(program);
             }
             Err(why) => {
-                self.warn(&why);
-                self.feed(Event::Resumed);
+                self.outlets.warn(&why);
                 self.revive();
                 self.feed(Event::Ended(CANNOT_RUN));
             }
@@ -202,39 +119,23 @@ impl Supervisor {
     /// The command has come to `enable()`, with these options. What it has read up
     /// to there, it is about to tell.
     pub(super) fn started(&mut self, settings: Settings, sink: Option<Sink>) {
-        self.starting = false;
-        self.unread.clear();
-        self.revived.clear();
-        self.held.clear();
-        self.rechecks.clear();
-        self.own.clear();
-        self.touched.clear();
         let timeline = std::mem::take(&mut self.timeline);
-        self.before = timeline
-            .paths()
-            .filter_map(|path| {
-                Some((self.watcher.path(path).to_vec(), timeline.dependency(path)?.clone()))
-            })
-            .collect();
-        let changed: Vec<Vec<u8>> =
-            self.changed.drain().map(|path| self.watcher.path(path).to_vec()).collect();
-        // The first goes before the second comes: there may be room for one only.
-        self.watcher = Watcher::new(true);
-        self.watcher = Watcher::new(settings.poll > 0);
-        self.changed = changed.iter().map(|path| self.watcher.add(path).0).collect();
+        let before = timeline.paths().filter_map(|path| {
+            Some((self.sight.path(path).to_vec(), timeline.dependency(path)?.clone()))
+        });
+        self.former.enabled(before.collect());
+        let changed = self.pending.take_changed(|path| self.sight.path(path).to_vec());
+        self.pending.put_changed(self.sight.begin_anew(settings.poll > 0, &changed));
         self.configure(settings);
-        if sink != self.sink || self.events.is_none() {
-            self.events = sink.as_ref().and_then(open_events);
-            self.sink = sink;
-        }
-        self.run_began = Instant::now();
+        self.outlets.set_sink(sink);
+        self.run.enabled();
         self.tell_start();
     }
 
     /// What a file that was read before `enable()` was like then, if it has not
     /// changed since the command was run: else any difference counts.
     pub(super) fn read_before(&mut self, path: &[u8]) -> Option<Dependency> {
-        let mut known = self.before.remove(path)?;
+        let mut known = self.former.take_before(path)?;
         let stamp = Stamp::of_file(path);
         // With the same bytes it may be the command itself that has made it.
         if stamp != known.stamp && content_digest(path) == known.content {
@@ -243,30 +144,62 @@ impl Supervisor {
         Some(known)
     }
 
-    pub(super) fn end(&mut self, signal: i32) {
-        self.end_checkpoints_after(Target::Start);
-        self.asked.clear();
-        self.asked.extend(self.program);
-        self.signal_program(signal);
-        self.signal_program(libc::SIGCONT);
-        self.ask_to_end(&self.others());
-    }
-
-    /// Asks processes to end, each once: more may be forked while they do.
-    pub(super) fn ask_to_end(&mut self, pids: &[i32]) {
-        for &pid in pids {
-            if self.asked.insert(pid) {
-                send(pid, self.settings.stop_signal);
-                // A stopped process gets to see it only when it goes on.
-                send(pid, libc::SIGCONT);
-            }
+    /// Has a spare made for the checkpoint that the next edit is likely to need.
+    pub(super) fn have_spare(&mut self) {
+        if !self.agenda.machine().is_ending() {
+            self.copies.have_spare(&self.timeline, self.birth.now());
         }
     }
 
+    pub(super) fn end_checkpoint(&mut self, pid: i32) {
+        self.copies.end_spare_of(pid, &self.timeline);
+        let Some(ended) = self.timeline.remove(pid) else { return };
+        self.outlets.trace("drop", || format!("checkpoint {}, process {pid}", ended.index));
+        self.outlets.emit("drop", |event| event.plain("checkpoint", ended.index));
+        self.copies.end(pid, ended.bare);
+    }
+
+    pub(super) fn end_checkpoints_after(&mut self, target: Target) {
+        let later: Vec<i32> = self.timeline.after(target).iter().map(|known| known.pid).collect();
+        for pid in later {
+            self.end_checkpoint(pid);
+        }
+    }
+
+    /// Ends the checkpoints of a program that had gone to a directory that is not there
+    /// any more, or is another: a fresh start would go to that one. (Where the program
+    /// began, it stays whatever becomes of the name, and so does a shell.)
+    pub(super) fn end_misplaced(&mut self) {
+        let is_misplaced = |directory: &Directory| {
+            Stamp::of_file(&directory.path).identity() != Some(directory.identity)
+        };
+        let misplaced: Vec<i32> = self
+            .timeline
+            .checkpoints()
+            .iter()
+            .filter(|known| known.directory.as_ref().is_some_and(is_misplaced))
+            .map(|known| known.pid)
+            .collect();
+        for pid in misplaced {
+            self.end_checkpoint(pid);
+        }
+    }
+
+    pub(super) fn end(&mut self, signal: i32) {
+        self.end_checkpoints_after(Target::Start);
+        self.clearing.begin(Since::Always);
+        if let Some(program) = self.run.program() {
+            self.clearing.is_asked(program);
+        }
+        self.run.signal(signal);
+        self.run.signal(libc::SIGCONT);
+        self.clearing.ask(&self.others(), self.settings.stop_signal);
+    }
+
     pub(super) fn exit(&mut self, signal: i32) {
-        self.emit("end", |event| event.plain("signal", signal));
-        self.server = None;
-        self.terminal.restore();
+        self.outlets.emit("end", |event| event.plain("signal", signal));
+        self.outlets.close_server();
+        self.birth.restore_terminal();
         end_by(signal)
     }
 }

@@ -7,11 +7,10 @@ use crate::files::Stamp;
 use crate::wire::control::{CheckpointStatus, Reply, Request, Status};
 use crate::wire::record::Index;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::atomic::Ordering;
 
 impl Supervisor {
     pub(super) fn serve(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
+        let Some(mut server) = self.outlets.take_server() else { return };
         let mut acts = Vec::new();
         server.serve(|request| match request {
             Request::Status { files } => {
@@ -36,15 +35,16 @@ impl Supervisor {
                 Reply::Done
             }
         });
-        self.server = Some(server);
+        self.outlets.give_server(server);
         for act in acts {
             match act {
                 Ok(target) => {
-                    self.wanted = Some(self.wanted.map_or(target, |wanted| wanted.min(target)));
+                    self.pending.want(target);
                     self.feed(Event::Changed);
                 }
                 Err(signal) => self.feed(Event::Terminate(signal)),
             }
+            self.decide();
         }
     }
 
@@ -59,7 +59,7 @@ impl Supervisor {
         if let Some(known) = checkpoints.iter().rfind(|known| known.name == what) {
             return Ok(Target::Checkpoint(known.index));
         }
-        let file = self.watcher.find(what);
+        let file = self.sight.find(what);
         if let Some((target, _)) = file.and_then(|path| self.timeline.target([path])) {
             return Ok(target);
         }
@@ -80,17 +80,17 @@ impl Supervisor {
 
     pub(super) fn status(&self, files: bool) -> Status {
         let mut status = Status {
-            pid: self.guard.as_raw(),
+            pid: self.birth.guard().as_raw(),
             supervisor: std::process::id() as i32,
             version: crate::wire::version().into(),
             directory: std::env::current_dir().unwrap_or_default().into_os_string().into_vec(),
-            command: self.command.words(),
-            state: self.machine.state().into(),
-            program: self.program.unwrap_or(0),
-            elapsed: self.run_took.unwrap_or_else(|| self.run_began.elapsed()).as_micros() as u64,
-            resumes: self.resumes,
-            spare: self.board.spare.load(Ordering::SeqCst).max(0),
-            polled: self.watcher.polled().count() as u64,
+            command: self.birth.words(),
+            state: self.agenda.machine().state().into(),
+            program: self.run.program().unwrap_or(0),
+            elapsed: self.run.elapsed().as_micros() as u64,
+            resumes: self.run.resumes(),
+            spare: self.copies.spare_at_hand(),
+            polled: self.sight.count_polled() as u64,
             ..Status::default()
         };
         for known in self.timeline.checkpoints() {
@@ -105,7 +105,7 @@ impl Supervisor {
             });
         }
         for path in self.timeline.paths() {
-            let name = || self.watcher.path(path).to_vec();
+            let name = || self.sight.path(path).to_vec();
             let Some((target, _)) = self.timeline.target([path]) else { continue };
             let known = self.timeline.dependency(path);
             let is_missing = known.is_some_and(|known| known.stamp == Stamp::Absent);

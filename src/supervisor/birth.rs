@@ -1,0 +1,93 @@
+//! How the session came about, and what is needed to run its command anew.
+
+use super::machine::Time;
+use crate::session::invitation::Command;
+use crate::sys::shared::Shared;
+use crate::sys::signals::Mask;
+use crate::sys::terminal::Modes;
+use crate::wire::board::Board;
+use nix::unistd::Pid;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Instant;
+
+/// What stays as it was when the session began.
+pub struct Birth {
+    /// The process that the shell started, our parent.
+    guard: Pid,
+    board: Shared<Board>,
+    /// By which a command that is run anew finds the board.
+    memory: Option<OwnedFd>,
+    /// That is to find SIGCHLD ignored.
+    ignores_children: bool,
+    /// And these signals blocked.
+    mask: Mask,
+    command: Command,
+    /// How the terminal was set.
+    terminal: Modes,
+    began: Instant,
+}
+
+impl Birth {
+    /// The session begins now.
+    pub fn new(
+        guard: Pid,
+        board: Shared<Board>,
+        memory: Option<OwnedFd>,
+        ignores_children: bool,
+        mask: Mask,
+        command: Command,
+    ) -> Birth {
+        Birth {
+            guard,
+            board,
+            memory,
+            ignores_children,
+            mask,
+            command,
+            terminal: Modes::save(),
+            began: Instant::now(),
+        }
+    }
+
+    /// The process that the shell started, our parent.
+    pub fn guard(&self) -> Pid {
+        self.guard
+    }
+
+    /// What the user has been told and has edited in this session stands there.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// When the session began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The time that has passed since then.
+    pub fn now(&self) -> Time {
+        self.began.elapsed()
+    }
+
+    /// The command line, words separated by spaces.
+    pub fn words(&self) -> Vec<u8> {
+        self.command.words()
+    }
+
+    /// Sets the terminal as it was.
+    pub fn restore_terminal(&self) {
+        self.terminal.restore();
+    }
+
+    /// Runs the command in a new process, which is to become the program.
+    ///
+    /// # Errors
+    /// Why that cannot be, for the user.
+    pub fn run_anew(&self) -> Result<i32, String> {
+        let no_memory = "the program cannot be run anew in this session, which has no memory to \
+                         share (see `ulimit -f` and `ulimit -n`): end it and start it anew";
+        let memory = self.memory.as_ref().ok_or(no_memory)?;
+        let program = self.command.run(&self.mask, self.ignores_children, memory.as_raw_fd());
+        program.map_err(|error| format!("the program cannot be run anew: {}", error.desc()))
+    }
+}

@@ -1,0 +1,177 @@
+//! What is asked for and has not been acted on: changes, and a resume point by name.
+
+use super::machine::Time;
+use super::timeline::{Target, Timeline};
+use crate::files::PathId;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// So many resumes for one file within that time are hardly anybody's edits.
+pub const LOOP_TIMES: u32 = 200;
+pub const LOOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the next resume is for.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// Paths that changed.
+    changed: HashSet<PathId>,
+    /// When the first of them was seen to.
+    first_change: Option<Instant>,
+    /// A resume point that was asked for by name.
+    wanted: Option<Target>,
+    /// Paths for the next letter, from a resume that failed.
+    unsent: Vec<Vec<u8>>,
+    streak: Streak,
+}
+
+/// The file that led to the last resumes, since when, and to how many.
+#[derive(Debug, Default)]
+struct Streak {
+    path: Vec<u8>,
+    since: Time,
+    times: u32,
+}
+
+/// What a resume is for.
+pub struct Taken {
+    /// The changed paths.
+    pub changed: Vec<Vec<u8>>,
+    /// When the first change was seen; `None` when somebody asked for it.
+    pub since: Option<Instant>,
+}
+
+impl Pending {
+    /// A path has changed; false when that was known.
+    pub fn add(&mut self, path: PathId) -> bool {
+        self.first_change.get_or_insert_with(Instant::now);
+        self.changed.insert(path)
+    }
+
+    /// Somebody asks for a resume from there. Of several, the earliest counts.
+    pub fn want(&mut self, target: Target) {
+        self.wanted = Some(self.wanted.map_or(target, |wanted| wanted.min(target)));
+    }
+
+    /// Where to resume from, and the path that decides it.
+    pub fn target(&self, timeline: &Timeline) -> (Target, Option<PathId>) {
+        let changed = timeline.target(self.changed.iter().copied());
+        // It may have been lost since it was asked for.
+        let wanted = self.wanted.map(|wanted| match wanted {
+            Target::Start => Target::Start,
+            Target::Checkpoint(index) => timeline.at_or_before(index),
+        });
+        match (changed, wanted) {
+            (Some((target, path)), wanted) if wanted.is_none_or(|wanted| target <= wanted) => {
+                (target, Some(path))
+            }
+            (_, Some(wanted)) => (wanted, None),
+            // Nothing that is known depends on them: a fresh start is always right.
+            _ => (Target::Start, self.changed.iter().next().copied()),
+        }
+    }
+
+    /// Takes everything, for the resume that is about to be done.
+    pub fn take(&mut self, name: impl Fn(PathId) -> Vec<u8>) -> Taken {
+        let mut changed = std::mem::take(&mut self.unsent);
+        changed.extend(self.changed.drain().map(name));
+        self.wanted = None;
+        Taken { changed, since: self.first_change.take() }
+    }
+
+    /// That resume could not be done: it is to be from `target`.
+    pub fn failed(&mut self, target: Target, changed: Vec<Vec<u8>>) {
+        self.wanted = Some(target);
+        self.unsent = changed;
+    }
+
+    /// The changed paths by name, as their numbers are about to be others.
+    pub fn take_changed(&mut self, name: impl Fn(PathId) -> Vec<u8>) -> Vec<Vec<u8>> {
+        self.changed.drain().map(name).collect()
+    }
+
+    /// The same paths by their new numbers.
+    pub fn put_changed(&mut self, changed: HashSet<PathId>) {
+        self.changed = changed;
+    }
+
+    /// A resume is done for a file. Whether that is one too many for a person: a person
+    /// does not save like this, and is to be told once what probably does.
+    pub fn is_loop(&mut self, cause: &[u8], now: Time) -> bool {
+        let streak = &mut self.streak;
+        if streak.path != cause || now - streak.since > LOOP_WITHIN {
+            *streak = Streak { path: cause.to_vec(), since: now, times: 0 };
+        }
+        streak.times += 1;
+        streak.times == LOOP_TIMES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::timeline::{Checkpoint, Dependency};
+    use super::*;
+    use crate::files::Stamp;
+    use crate::wire::record::{Index, Worth};
+
+    /// Checkpoints 0 to 3, and path N read after checkpoint N.
+    fn timeline() -> Timeline {
+        let mut timeline = Timeline::default();
+        for index in 0..4 as Index {
+            timeline.add(Checkpoint {
+                index,
+                pid: 100 + index as i32,
+                name: Vec::new(),
+                at: 0,
+                worth: Worth::default(),
+                bare: true,
+                pages: 0,
+                directory: None,
+                resumed: 0,
+            });
+            let known = Dependency { checkpoint: Some(index), stamp: Stamp::Absent, content: None };
+            timeline.depend(index, known);
+        }
+        timeline
+    }
+
+    #[test]
+    fn the_earliest_of_all_that_is_asked_for_counts() {
+        let (timeline, mut pending) = (timeline(), Pending::default());
+        assert!(pending.add(3) && !pending.add(3));
+        assert_eq!(pending.target(&timeline), (Target::Checkpoint(3), Some(3)));
+        pending.want(Target::Checkpoint(2));
+        pending.want(Target::Checkpoint(3));
+        assert_eq!(pending.target(&timeline), (Target::Checkpoint(2), None));
+        pending.add(1);
+        assert_eq!(pending.target(&timeline), (Target::Checkpoint(1), Some(1)));
+        let taken = pending.take(|path| vec![path as u8]);
+        assert!(taken.changed.len() == 2 && taken.since.is_some());
+        // It failed: nothing is lost of it, and it is asked for.
+        pending.failed(Target::Checkpoint(0), taken.changed);
+        assert_eq!(pending.target(&timeline), (Target::Checkpoint(0), None));
+        let taken = pending.take(|path| vec![path as u8]);
+        assert!(taken.changed.len() == 2 && taken.since.is_none());
+    }
+
+    #[test]
+    fn what_nobody_knows_of_means_a_fresh_start() {
+        let mut pending = Pending::default();
+        pending.add(9);
+        assert_eq!(pending.target(&timeline()), (Target::Start, Some(9)));
+    }
+
+    #[test]
+    fn one_file_over_and_over_is_told_once() {
+        let mut pending = Pending::default();
+        let mut told = 0;
+        for time in 0..1000 {
+            told += u32::from(pending.is_loop(b"a", Duration::from_millis(time)));
+        }
+        assert_eq!(told, 1);
+        for time in 0..1000 {
+            let cause: &[u8] = if time % 2 == 0 { b"a" } else { b"b" };
+            assert!(!pending.is_loop(cause, Duration::from_millis(1000 + time)));
+            assert!(!pending.is_loop(b"c", Duration::from_millis(2000 + time * 60)));
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! What the supervisor sees of files: which paths are watched, what touched them, and
+//! which of them have to be looked at again.
+
+use super::machine::Time;
+use super::timeline::{Dependency, Timeline};
+use super::verdict::{self, Case, GRACE, Look, Verdict};
+use crate::files::{Degraded, PathId, Stamp, TICK, Touch, Watcher, content_digest};
+use crate::sys::procfs;
+use rustc_hash::FxHashMap;
+use std::collections::{HashMap, HashSet};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// How often polled files are looked at unless the user says otherwise.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How long after the program announced that it would change a file it is looked
+/// whether it is through with that, if no event tells; and how often thereafter.
+const OWN_FIRST: Duration = Duration::from_millis(100);
+const OWN_AGAIN: Duration = Duration::from_millis(200);
+
+/// More processor time than passes between the announcement and the deed. On a busy
+/// machine the program may have to wait for it longer than we do.
+const OWN_TAKES: Duration = Duration::from_millis(10);
+
+/// What the program announced that it would do to a file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    /// Events that are to come of it.
+    events: u32,
+    /// When to look whether it is through with that.
+    check: Time,
+    /// The processor time that the program had used when it announced it.
+    used: Duration,
+}
+
+/// What is asked of a path while it is judged.
+#[derive(Clone, Copy)]
+pub struct Glance {
+    /// What the events tell.
+    pub touch: Touch,
+    /// Where no byte changed, nothing did.
+    pub by_content: bool,
+    /// The running program.
+    pub program: Option<i32>,
+    /// The time.
+    pub now: Time,
+}
+
+/// The watched paths, and what is going on there.
+pub struct Sight {
+    watcher: Watcher,
+    /// File events that have been read and not been judged.
+    touched: FxHashMap<PathId, Touch>,
+    /// What the program has begun to depend on in this turn.
+    fresh: HashSet<PathId>,
+    /// Paths that look as if somebody were in the middle of saving them, and until when
+    /// that is waited for.
+    held: HashMap<PathId, Time>,
+    /// Paths opened within a clock tick of their last save: look once more.
+    rechecks: Vec<(Time, PathId)>,
+    /// Events to come that the program itself causes.
+    own: HashMap<PathId, Own>,
+    next_poll: Time,
+    /// What the user has been told of what cannot be watched.
+    told: HashSet<std::mem::Discriminant<Degraded>>,
+}
+
+impl Sight {
+    /// Sees nothing yet. `poll_only`: no events are wanted.
+    pub fn new(poll_only: bool) -> Sight {
+        Sight {
+            watcher: Watcher::new(poll_only),
+            touched: FxHashMap::default(),
+            fresh: HashSet::new(),
+            held: HashMap::new(),
+            rechecks: Vec::new(),
+            own: HashMap::new(),
+            next_poll: Time::ZERO,
+            told: HashSet::new(),
+        }
+    }
+
+    /// Forgets every path but these, as another run is to tell what it reads. Returns
+    /// what these are called from now on.
+    pub fn begin_anew(&mut self, poll_only: bool, kept: &[Vec<u8>]) -> HashSet<PathId> {
+        // The first goes before the second comes: there may be room for one only.
+        self.watcher = Watcher::new(true);
+        self.watcher = Watcher::new(poll_only);
+        self.touched.clear();
+        self.held.clear();
+        self.rechecks.clear();
+        self.own.clear();
+        kept.iter().map(|path| self.watcher.add(path).0).collect()
+    }
+
+    /// The path with this number.
+    pub fn path(&self, id: PathId) -> &[u8] {
+        self.watcher.path(id)
+    }
+
+    /// The number of a path that was watched in this session.
+    pub fn find(&self, path: &[u8]) -> Option<PathId> {
+        self.watcher.find(path)
+    }
+
+    /// How many paths are looked at at intervals.
+    pub fn count_polled(&self) -> usize {
+        self.watcher.polled().count()
+    }
+
+    /// What becomes readable when there are file events.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.watcher.descriptor()
+    }
+
+    /// When a path has to be looked at without an event.
+    pub fn deadline(&self) -> Option<Time> {
+        let polls = self.watcher.polled().next().is_some().then_some(self.next_poll);
+        let held = self.held.values().copied();
+        let own = self.own.values().map(|own| own.check);
+        let rechecks = self.rechecks.iter().map(|(at, _)| *at);
+        held.chain(own).chain(rechecks).chain(polls).min()
+    }
+
+    /// Reads the events of a new turn.
+    pub fn begin_turn(&mut self) {
+        self.fresh.clear();
+        self.read();
+    }
+
+    /// Reads the events there are, after all that came before were judged.
+    pub fn read(&mut self) {
+        debug_assert!(self.touched.is_empty(), "events are judged in the order they come in");
+        self.touched = self.watcher.read();
+    }
+
+    /// The events that have been read, to be judged now.
+    pub fn take_touched(&mut self) -> FxHashMap<PathId, Touch> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Watches a path that the program has seen. Also returns what is there, where no
+    /// further look is needed to know.
+    pub fn open(
+        &mut self,
+        path: &[u8],
+        was_known: impl Fn(PathId) -> bool,
+    ) -> (PathId, Option<Stamp>) {
+        let (id, found) = self.watcher.add(path);
+        self.fresh.insert(id);
+        if !was_known(id) {
+            self.own.remove(&id);
+        }
+        (id, found)
+    }
+
+    /// The program is about to change a file.
+    pub fn announce(&mut self, path: &[u8], program: Option<i32>, now: Time) {
+        let (id, _) = self.watcher.add(path);
+        let own = self.own.entry(id).or_default();
+        own.events += 1;
+        own.check = now + OWN_FIRST;
+        own.used = program.map(procfs::processor_time).unwrap_or_default();
+    }
+
+    /// Whether the program has announced something that it has not done yet.
+    pub fn is_announced(&self, id: PathId) -> bool {
+        self.own.contains_key(&id)
+    }
+
+    /// One of the things that the program announced is done.
+    pub fn one_done(&mut self, id: PathId) {
+        if let Some(own) = self.own.get_mut(&id) {
+            own.events -= 1;
+            if own.events == 0 {
+                self.own.remove(&id);
+            }
+        }
+    }
+
+    /// What was announced by a program that has ended, which causes no more events.
+    pub fn announced(&self) -> Vec<PathId> {
+        self.own.keys().copied().collect()
+    }
+
+    /// Nothing more is to come of what was announced.
+    pub fn forget_announced(&mut self) {
+        self.own.clear();
+    }
+
+    /// Waits for somebody who seems to be in the middle of saving.
+    pub fn hold(&mut self, id: PathId, until: Time) {
+        self.held.insert(id, until);
+    }
+
+    /// Nobody has to be waited for.
+    pub fn let_go(&mut self, id: PathId) {
+        self.held.remove(&id);
+    }
+
+    /// The clock tick in which the path was stamped has to pass.
+    pub fn recheck(&mut self, id: PathId, now: Time) {
+        self.rechecks.push((now + TICK, id));
+    }
+
+    /// Paths that have been waited for long enough: what is there counts.
+    pub fn take_held(&mut self, now: Time) -> Vec<PathId> {
+        self.held.extract_if(|_, until| *until <= now).map(|(id, _)| id).collect()
+    }
+
+    /// Paths whose clock tick has passed.
+    pub fn take_rechecks(&mut self, now: Time) -> Vec<PathId> {
+        let (due, later) = self.rechecks.iter().partition(|(at, _)| *at <= now);
+        self.rechecks = later;
+        due.into_iter().map(|(_, id): (Time, PathId)| id).collect()
+    }
+
+    /// The paths that no event will ever be seen for, when it is time to look at them.
+    pub fn take_polled(&mut self, now: Time, every: u64) -> Vec<PathId> {
+        if now < self.next_poll {
+            return Vec::new();
+        }
+        self.next_poll = now
+            + match every {
+                0 => POLL,
+                milliseconds => Duration::from_millis(milliseconds),
+            };
+        self.watcher.polled().collect()
+    }
+
+    /// What has become of a path; only looks.
+    pub fn judge(&self, id: PathId, known: Option<&Dependency>, glance: Glance) -> Verdict {
+        let Some(known) = known else { return Verdict::Unknown };
+        let path = self.watcher.path(id);
+        let stamp = restamp(known.stamp, path);
+        let case = Case {
+            known,
+            stamp,
+            touch: glance.touch,
+            announced: self.own.get(&id).map_or(0, |own| own.events),
+            is_fresh: self.fresh.contains(&id),
+            held: self.held.get(&id).copied(),
+            by_content: glance.by_content,
+            now: glance.now,
+        };
+        verdict::judge(&case, &OnDisk { path, program: glance.program })
+    }
+
+    /// Whether a path is not what the program saw, as far as its stamp tells.
+    pub fn differs(&self, id: PathId, known: &Dependency) -> bool {
+        self.stamp(id, known.stamp) != known.stamp
+    }
+
+    /// What a path looks like now, to be compared with `before`.
+    pub fn stamp(&self, id: PathId, before: Stamp) -> Stamp {
+        restamp(before, self.watcher.path(id))
+    }
+
+    /// What the program has made of a file is what is known of it from now on.
+    pub fn restate(&self, id: PathId, known: &mut Dependency, stamp: Stamp) {
+        known.stamp = stamp;
+        if known.content.is_some() {
+            known.content = content_digest(self.watcher.path(id));
+        }
+    }
+
+    /// No event may come of what the program announced: it failed, or a checkpoint
+    /// has the file open, too, or nothing is watched. When the program does not
+    /// have the file open any more, it is through with it.
+    pub fn look_for_own(&mut self, timeline: &mut Timeline, program: Option<i32>, now: Time) {
+        let due: Vec<(PathId, Own)> = self
+            .own
+            .iter()
+            .filter(|(_, own)| own.check <= now)
+            .map(|(id, own)| (*id, *own))
+            .collect();
+        for (id, own) in due {
+            let Some(known) = timeline.dependency_mut(id) else {
+                self.own.remove(&id);
+                continue;
+            };
+            let stamp = self.stamp(id, known.stamp);
+            let files = [known.stamp.identity(), stamp.identity()].into_iter().flatten();
+            let files = files.collect::<Vec<_>>();
+            if writes(program, &files) || is_held_up(program, own.used + OWN_TAKES) {
+                self.own.insert(id, Own { check: now + OWN_AGAIN, ..own });
+            } else {
+                self.restate(id, known, stamp);
+                self.own.remove(&id);
+            }
+        }
+    }
+
+    /// What has to be said of what cannot be watched, each once in a session.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        let degraded = self.watcher.take_degraded();
+        let news = degraded.into_iter().filter(|why| self.told.insert(std::mem::discriminant(why)));
+        news.map(warning).collect()
+    }
+}
+
+fn warning(reason: Degraded) -> String {
+    let limit = |name: &str| {
+        std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"))
+            .map_or_else(|_| "?".into(), |value| value.trim().to_owned())
+    };
+    match reason {
+        Degraded::NoInstance(error) => format!(
+            "no inotify instance could be had ({error}; fs.inotify.max_user_instances = {}): \
+             polling the files instead; raise it with `sysctl fs.inotify.max_user_instances=1024`",
+            limit("max_user_instances")
+        ),
+        Degraded::NoWatches => format!(
+            "no inotify watches left (fs.inotify.max_user_watches = {}): polling the files \
+             instead; raise it with `sysctl fs.inotify.max_user_watches=524288`",
+            limit("max_user_watches")
+        ),
+        Degraded::Remote(directory) => format!(
+            "'{}' is on a file system that does not report changes made elsewhere: polling the files",
+            directory.display()
+        ),
+        Degraded::Unwatchable(directory, error) => {
+            format!(
+                "'{}' cannot be watched ({}): polling the files",
+                directory.display(),
+                error.desc()
+            )
+        }
+    }
+}
+
+/// A path as it is on disk.
+struct OnDisk<'a> {
+    path: &'a [u8],
+    program: Option<i32>,
+}
+
+impl Look for OnDisk<'_> {
+    fn content(&self) -> Option<u64> {
+        content_digest(self.path)
+    }
+
+    fn is_written_by_program(&self, files: &[(u64, u64)]) -> bool {
+        writes(self.program, files)
+    }
+
+    fn has_one_name(&self) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        use std::os::unix::fs::MetadataExt;
+        std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(self.path))
+            .is_ok_and(|found| found.is_file() && found.nlink() == 1)
+    }
+
+    fn is_young(&self) -> bool {
+        Stamp::of_file(self.path).is_younger_than(GRACE)
+    }
+}
+
+/// Whether the program has one of these files open for writing.
+fn writes(program: Option<i32>, files: &[(u64, u64)]) -> bool {
+    program.is_some_and(|program| procfs::writes(program, files))
+}
+
+/// Whether the program would go on if it could, and has not used so much processor
+/// time yet.
+fn is_held_up(program: Option<i32>, used: Duration) -> bool {
+    program.is_some_and(|program| match procfs::state(program) {
+        Some(b'T') => true,
+        Some(b'R' | b'D') => procfs::processor_time(program) < used,
+        _ => false,
+    })
+}
+
+fn restamp(before: Stamp, path: &[u8]) -> Stamp {
+    match before {
+        Stamp::Tree(_) => Stamp::of(path),
+        _ => Stamp::of_file(path),
+    }
+}
