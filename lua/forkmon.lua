@@ -13,7 +13,7 @@ local options = require 'forkmon.options'
 local search = require 'forkmon.search'
 
 local error, ipairs, pcall, tostring, type = error, ipairs, pcall, tostring, type
-local find, format, match, sub = string.find, string.format, string.match, string.sub
+local find, format, sub = string.find, string.format, string.sub
 local getenv = os.getenv
 
 ---@class forkmon
@@ -122,11 +122,9 @@ local report = {
   end,
 }
 
-local home = match(debug.getinfo(1, 'S').source, '^@(.*)forkmon%.lua$')
-
 --- Completes the settings by what the core needs to know of the program at its start.
 local function survey()
-  local own = home and core.absolute(home .. 'forkmon')
+  local own = search.home and core.absolute(search.home .. 'forkmon')
   local files, seen = {}, {}
   -- forkmon's own files are no part of the program, and may be installed anew while it runs.
   local function is_own(path)

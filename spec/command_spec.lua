@@ -1,4 +1,4 @@
-local command = require 'forkmon.command'
+local command = require 'forkmon.cli.command'
 
 local function parse(...)
   return command.parse { ... }

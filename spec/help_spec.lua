@@ -1,15 +1,15 @@
 --- What is said about forkmon is what it does: help, manual page, completions, documentation and annotations all name
 --- the same options, subcommands, events and functions.
 
-local client = require 'forkmon.client'
-local command = require 'forkmon.command'
-local completion = require 'forkmon.completion'
+local client = require 'forkmon.cli.client'
+local command = require 'forkmon.cli.command'
+local completion = require 'forkmon.cli.completion'
 local forkmon = require 'forkmon'
-local help = require 'forkmon.help'
+local help = require 'forkmon.cli.help'
 local native = require 'forkmon.native'
 local options = require 'forkmon.options'
 local search = require 'forkmon.search'
-local subcommands = require 'forkmon.subcommands'
+local subcommands = require 'forkmon.cli.subcommands'
 
 local function read(path)
   local file = io.open(path, 'rb')
@@ -264,7 +264,7 @@ describe('the annotations', function()
 
   it('name the fields of the status', function()
     -- As the core makes them, in the order in which it does.
-    local source = read 'src/binding.rs'
+    local source = run 'cat src/lua/*.rs'
     local body = source:match 'fn status_table%b()[^{]*(%b{})'
     local session, checkpoint = { memory = true }, { memory = true }
     for name in body:gmatch 'table%.set%("([%l_]+)"' do session[name] = true end

@@ -9,7 +9,12 @@ local ipairs, open, select = ipairs, io.open, select
 
 local slash, separator, mark = match(package.config, '^(.-)\n(.-)\n(.-)\n')
 
-local search = {}
+local search = {
+  --- The folder in which forkmon's own Lua files are, with a slash at its end, as the path that led there has it; nil
+  --- where these files do not say where they come from.
+  ---@type string|nil
+  home = match(debug.getinfo(1, 'S').source, '^@(.*)forkmon/search%.lua$'),
+}
 
 -- Text as a pattern that matches it, and as a replacement that stands for it.
 local function pattern(text) return (gsub(text, '%p', '%%%0')) end

@@ -1,6 +1,6 @@
 --- Writes JSON.
 
-local text = require 'forkmon.text'
+local text = require 'forkmon.cli.text'
 
 local byte, floor, format, gsub = string.byte, math.floor, string.format, string.gsub
 local concat, sort = table.concat, table.sort

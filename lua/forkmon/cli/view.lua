@@ -5,7 +5,7 @@
 -- checkpoint saves. A program that goes on for long, as a server does, would press all that against the left edge:
 -- then the timeline is cut off behind the last checkpoint.
 
-local text = require 'forkmon.text'
+local text = require 'forkmon.cli.text'
 
 local sub = string.sub
 local ipairs, max = ipairs, math.max

@@ -1,8 +1,8 @@
 --- Scripts that make a shell complete the command line, made from the definitions.
 
-local help = require 'forkmon.help'
+local help = require 'forkmon.cli.help'
 local options = require 'forkmon.options'
-local subcommands = require 'forkmon.subcommands'
+local subcommands = require 'forkmon.cli.subcommands'
 
 local concat, sort = table.concat, table.sort
 local format, gsub, match, sub = string.format, string.gsub, string.match, string.sub

@@ -4,8 +4,8 @@
 -- lies; below, the files whose change resumes from it. Where these are many, they are put together by folder, and the
 -- names show when the mouse is over the folder. Text is set in a font of one width, so that it can be measured.
 
-local text = require 'forkmon.text'
-local view = require 'forkmon.view'
+local text = require 'forkmon.cli.text'
+local view = require 'forkmon.cli.view'
 
 local floor, log, max, min = math.floor, math.log, math.max, math.min
 local format, gsub, match = string.format, string.gsub, string.match

@@ -1,6 +1,6 @@
 --- The client's side of status, resume, restart and stop: which session is meant, and what to say when none is.
 
-local text = require 'forkmon.text'
+local text = require 'forkmon.cli.text'
 
 local find, format, sub = string.find, string.format, string.sub
 local concat = table.concat

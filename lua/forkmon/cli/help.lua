@@ -1,8 +1,8 @@
 --- What `forkmon --help`, `forkmon help SUBCOMMAND` and the manual page say, made from the definitions.
 
 local options = require 'forkmon.options'
-local subcommands = require 'forkmon.subcommands'
-local text = require 'forkmon.text'
+local subcommands = require 'forkmon.cli.subcommands'
+local text = require 'forkmon.cli.text'
 
 local format, gsub, upper = string.format, string.gsub, string.upper
 local concat = table.concat

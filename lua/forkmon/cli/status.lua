@@ -11,8 +11,8 @@
 --       2  ░░░░░░█████████           781 ms   5.2 MB        0  'loaded'
 --                         ██████
 
-local text = require 'forkmon.text'
-local view = require 'forkmon.view'
+local text = require 'forkmon.cli.text'
+local view = require 'forkmon.cli.view'
 
 local floor, max, min = math.floor, math.max, math.min
 local format, gsub, rep = string.format, string.gsub, string.rep

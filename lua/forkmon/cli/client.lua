@@ -1,16 +1,16 @@
 --- The subcommands: what each does with its arguments.
 
-local completion = require 'forkmon.completion'
-local help = require 'forkmon.help'
-local json = require 'forkmon.json'
+local completion = require 'forkmon.cli.completion'
+local help = require 'forkmon.cli.help'
+local json = require 'forkmon.cli.json'
 local native = require 'forkmon.native'
 local options = require 'forkmon.options'
-local output = require 'forkmon.output'
-local picture = require 'forkmon.picture'
-local sessions = require 'forkmon.sessions'
-local status = require 'forkmon.status'
-local subcommands = require 'forkmon.subcommands'
-local text = require 'forkmon.text'
+local output = require 'forkmon.cli.output'
+local picture = require 'forkmon.cli.picture'
+local sessions = require 'forkmon.cli.sessions'
+local status = require 'forkmon.cli.status'
+local subcommands = require 'forkmon.cli.subcommands'
+local text = require 'forkmon.cli.text'
 
 local concat = table.concat
 local find, format, match = string.find, string.format, string.match

@@ -4,16 +4,15 @@
 -- the bootstrap in LUA_INIT. The bootstrap undoes these variables, as far as the program and its children see them:
 -- FORKMON_COMMAND lists their names, and FORKMON_SAVED_<name> holds what the user had in each.
 --
--- The exit status is told in forkmon.help; that of the program is forkmon's only when it cannot start.
+-- The exit status is told in forkmon.cli.help; that of the program is forkmon's only when it cannot start.
 
-local client = require 'forkmon.client'
-local forkmon = require 'forkmon'
-local help = require 'forkmon.help'
+local client = require 'forkmon.cli.client'
+local help = require 'forkmon.cli.help'
 local native = require 'forkmon.native'
 local options = require 'forkmon.options'
-local output = require 'forkmon.output'
+local output = require 'forkmon.cli.output'
 local search = require 'forkmon.search'
-local subcommands = require 'forkmon.subcommands'
+local subcommands = require 'forkmon.cli.subcommands'
 
 local concat, insert, sort = table.concat, table.insert, table.sort
 local find, format, gsub, match, sub = string.find, string.format, string.gsub, string.match, string.sub
@@ -21,7 +20,7 @@ local getenv, stderr = os.getenv, io.stderr
 local ipairs, pairs = ipairs, pairs
 local package = package
 
-local bootstrap = gsub(debug.getinfo(1, 'S').source, '^@(.*)command%.lua$', '%1bootstrap.lua')
+local bootstrap = search.home .. 'forkmon/bootstrap.lua'
 
 local command = {}
 
@@ -170,7 +169,7 @@ function command.main(arguments)
   if parsed.action == 'help' then
     return output.print(help.general())
   elseif parsed.action == 'version' then
-    return output.print(format('%s (%s)\n', forkmon._VERSION, native.LUA))
+    return output.print(format('forkmon %s (%s)\n', native.VERSION, native.LUA))
   elseif #parsed.program == 0 then
     stderr:write(help.usage())
     return 2
