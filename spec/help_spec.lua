@@ -6,6 +6,7 @@ local command = require 'forkmon.cli.command'
 local completion = require 'forkmon.cli.completion'
 local forkmon = require 'forkmon'
 local help = require 'forkmon.cli.help'
+local reader = require 'forkmon.cli.flags'
 local native = require 'forkmon.native'
 local options = require 'forkmon.options'
 local search = require 'forkmon.search'
@@ -49,8 +50,8 @@ local function sorted(set)
   return list
 end
 
-local flags = { ['--help'] = true, ['--version'] = true }
-for flag in pairs(options.by_flag) do flags[flag] = true end
+local flags = {}
+for _, flag in ipairs(reader.of_command) do flags[flag.flag] = true end
 
 describe('the help', function()
   it('fits a terminal, and names every option and subcommand', function()
@@ -173,12 +174,12 @@ describe('the arguments of a subcommand', function()
   end
 
   it('are flags and words in any order', function()
-    assert.same({ flags = { ['--json'] = 'yes', ['--svg'] = 'x' }, words = { '1' } },
+    assert.same({ values = { ['--json'] = '1', ['--svg'] = 'x' }, words = { '1' } },
       parse('status', '--json', '1', '--svg', 'x'))
-    assert.same({ flags = { ['--svg'] = 'a=b' }, words = {} }, parse('status', '--svg=a=b'))
-    assert.same({ flags = {}, words = { '1', '--json' } }, parse('resume', '1', '--', '--json'))
-    assert.same({ flags = { ['--help'] = 'yes' }, words = {} }, parse('resume', '-h'))
-    assert.same({ flags = {}, words = { '-' } }, parse('resume', '-'))
+    assert.same({ values = { ['--svg'] = 'a=b' }, words = {} }, parse('status', '--svg=a=b'))
+    assert.same({ values = {}, words = { '1', '--json' } }, parse('resume', '1', '--', '--json'))
+    assert.same({ values = { ['--help'] = '1' }, words = {}, last = '--help' }, parse('resume', '-h'))
+    assert.same({ values = {}, words = { '-' } }, parse('resume', '-'))
   end)
 end)
 
@@ -235,7 +236,7 @@ describe('the documentation', function()
 end)
 
 describe('the annotations', function()
-  local text = read(search.find('forkmon', package.path))
+  local text = read(select(2, search.tried('forkmon', package.path)))
 
   --- The fields of an annotated class.
   local function fields(class)
@@ -279,7 +280,7 @@ end)
 
 describe('the command', function()
   it('knows the actions that the help shows', function()
-    for _, action in ipairs(help.actions) do
+    for _, action in ipairs(reader.actions) do
       assert.equal(action.flag:sub(3), command.parse({ action.flag }).action)
       assert.equal(action.flag:sub(3), command.parse({ action.short }).action)
     end

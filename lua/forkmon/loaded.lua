@@ -27,10 +27,9 @@ end
 --- Adds the places where a search for a module looks to a list, up to the one where it is.
 local function add_places(files, name)
   for _, templates in ipairs { package.path, package.cpath } do
-    for _, path in ipairs(search.candidates(name, templates)) do
-      files[#files + 1] = path
-      if search.readable(path) then return end
-    end
+    local paths, found = search.tried(name, templates)
+    for _, path in ipairs(paths) do files[#files + 1] = path end
+    if found then return end
   end
 end
 

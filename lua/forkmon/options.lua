@@ -171,17 +171,15 @@ local definitions = {
     doc = 'write what happens there as JSON lines' },
 }
 
-local by_name, by_flag = {}, {}
+local by_name = {}
 for _, definition in ipairs(definitions) do
   definition.env = definition.env or 'FORKMON_' .. upper(definition.name)
   definition.flag = definition.flag or '--' .. gsub(definition.name, '_', '-')
   by_name[definition.name] = definition
-  by_flag[definition.flag] = definition
 end
 
 options.definitions = definitions
 options.signals = signals
-options.by_flag = by_flag
 
 --- Number of letters to insert, remove or replace to make one word of the other.
 local function distance(left, right)

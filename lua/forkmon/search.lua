@@ -72,14 +72,18 @@ function search.readable(path)
   return not failure, failure
 end
 
---- The file that a search for a module finds.
+--- The files that a search for a module tries, up to the one that it finds.
 ---@param name string
 ---@param templates string
----@return string|nil path
-function search.find(name, templates)
-  for _, path in ipairs(search.candidates(name, templates)) do
-    if search.readable(path) then return path end
+---@return string[] paths
+---@return string|nil found the last of them, if that is where the module is
+function search.tried(name, templates)
+  local paths = {}
+  for index, path in ipairs(search.candidates(name, templates)) do
+    paths[index] = path
+    if search.readable(path) then return paths, path end
   end
+  return paths
 end
 
 return search

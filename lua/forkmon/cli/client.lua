@@ -1,6 +1,7 @@
 --- The subcommands: what each does with its arguments.
 
 local completion = require 'forkmon.cli.completion'
+local flags = require 'forkmon.cli.flags'
 local help = require 'forkmon.cli.help'
 local json = require 'forkmon.cli.json'
 local native = require 'forkmon.native'
@@ -13,46 +14,27 @@ local subcommands = require 'forkmon.cli.subcommands'
 local text = require 'forkmon.cli.text'
 
 local concat = table.concat
-local find, format, match = string.find, string.format, string.match
 local getenv, open = os.getenv, io.open
 local ipairs, tonumber = ipairs, tonumber
 
 local client = {}
 
+local help_flag = flags.actions[1]
+
 --- Takes the arguments of a subcommand apart.
 ---@param subcommand forkmon.Subcommand
 ---@param arguments string[] the first is its name
----@return { flags: table<string, string>, words: string[] }|nil parsed
+---@return { values: table<string, string>, words: string[], last?: string }|nil parsed see `flags.read`
 ---@return string|nil message
 function client.parse(subcommand, arguments)
-  local known, flags, words = { ['--help'] = { flag = '--help' } }, {}, {}
-  known['-h'] = known['--help']
-  for _, flag in ipairs(subcommand.flags) do known[flag.flag] = flag end
-  local index, literal = 2, false
-  while arguments[index] do
-    local argument = arguments[index]
-    index = index + 1
-    if literal or not find(argument, '^%-.') then
-      words[#words + 1] = argument
-    elseif argument == '--' then
-      literal = true
-    else
-      local name, value = match(argument, '^(%-%-[^=]+)=(.*)$')
-      name = name or argument
-      local flag = known[name]
-      if not flag then return nil, format("unknown option '%s'", name) .. options.suggestion(name, known) end
-      if not flag.value and value then return nil, format('option %s takes no value', name) end
-      if flag.value and not value then
-        value = arguments[index]
-        index = index + 1
-        if not value then return nil, format('option %s needs a value', name) end
-      end
-      flags[flag.flag] = value or 'yes'
-    end
-  end
-  local wrong = #words < subcommand.least and 'not enough' or #words > subcommand.most and 'too many'
-  if wrong and not flags['--help'] then return nil, wrong .. ' arguments' end
-  return { flags = flags, words = words }
+  local known = { help_flag }
+  for _, flag in ipairs(subcommand.flags) do known[#known + 1] = flag end
+  local parsed, message = flags.read(arguments, 2, known, true)
+  if not parsed then return nil, message end
+  local count = #parsed.words
+  local wrong = count < subcommand.least and 'not enough' or count > subcommand.most and 'too many'
+  if wrong and not parsed.last then return nil, wrong .. ' arguments' end
+  return parsed
 end
 
 local function width(core)
@@ -73,12 +55,12 @@ end
 -- What each subcommand does, and what those do that need no core.
 local runners, printers = {}, {}
 
-function runners.status(core, flags, words)
+function runners.status(core, values, words)
   local list, silent, pid, message = {}, {}
   if words[1] then
     pid, message = sessions.pid(words[1])
     if not pid then return output.fail(2, '%s', message) end
-  elseif flags['--svg'] then
+  elseif values['--svg'] then
     pid, message = sessions.here(core, 'forkmon status --svg FILE PID')
     if not pid then return output.fail(1, '%s', message) end
   end
@@ -90,11 +72,11 @@ function runners.status(core, flags, words)
     for _, line in ipairs(silent) do output.fail(1, '%s', line) end
   end
 
-  if flags['--svg'] then
-    local failed = draw(list[1], flags['--svg'])
-    if failed ~= 0 or not flags['--json'] then return failed end
+  if values['--svg'] then
+    local failed = draw(list[1], values['--svg'])
+    if failed ~= 0 or not values['--json'] then return failed end
   end
-  if flags['--json'] then
+  if values['--json'] then
     local failed = output.print(json.encode(list) .. '\n')
     return #list > 0 and failed or 1
   end
@@ -129,8 +111,8 @@ for _, verb in ipairs { 'restart', 'stop' } do
   end
 end
 
-function printers.help(flags, words)
-  if flags['--man'] then return output.print(help.manual(native.VERSION)) end
+function printers.help(values, words)
+  if values['--man'] then return output.print(help.manual(native.VERSION)) end
   if not words[1] then return output.print(help.general()) end
   local subcommand = subcommands.by_name[words[1]]
   if subcommand then return output.print(help.of(subcommand)) end
@@ -151,11 +133,11 @@ function client.run(subcommand, arguments)
   local name = subcommand.name
   local parsed, message = client.parse(subcommand, arguments)
   if not parsed then return output.fail(2, "%s; try 'forkmon help %s'", message, name) end
-  if parsed.flags['--help'] then return output.print(help.of(subcommand)) end
-  if printers[name] then return printers[name](parsed.flags, parsed.words) end
+  if parsed.last then return output.print(help.of(subcommand)) end
+  if printers[name] then return printers[name](parsed.values, parsed.words) end
   local core = output.core()
   if not core then return 1 end
-  return runners[name](core, parsed.flags, parsed.words)
+  return runners[name](core, parsed.values, parsed.words)
 end
 
 return client

@@ -7,6 +7,7 @@
 -- The exit status is told in forkmon.cli.help; that of the program is forkmon's only when it cannot start.
 
 local client = require 'forkmon.cli.client'
+local flags = require 'forkmon.cli.flags'
 local help = require 'forkmon.cli.help'
 local native = require 'forkmon.native'
 local options = require 'forkmon.options'
@@ -24,52 +25,21 @@ local bootstrap = search.home .. 'forkmon/bootstrap.lua'
 
 local command = {}
 
-local actions = {}
-for _, action in ipairs(help.actions) do
-  actions[action.flag], actions[action.short] = sub(action.flag, 3), sub(action.flag, 3)
+local function check(flag, value)
+  local _, message = options.from_text(flag, value, 'option ' .. flag.flag)
+  return message
 end
-
-local known_flags = {}
-for _, action in ipairs(help.actions) do known_flags[action.flag] = true end
-for flag in pairs(options.by_flag) do known_flags[flag] = true end
 
 --- Takes the command line apart.
 ---@param arguments string[]
 ---@return { action: string, texts: table<string, string>, program: string[] }|nil parsed texts by option name
 ---@return string|nil message
 function command.parse(arguments)
-  local texts, index = {}, 1
-  while arguments[index] and find(arguments[index], '^%-.') do
-    local argument = arguments[index]
-    index = index + 1
-    if argument == '--' then break end
-    if actions[argument] then return { action = actions[argument], texts = texts, program = {} } end
-
-    local flag, text = match(argument, '^(%-%-[^=]+)=(.*)$')
-    flag = flag or argument
-    local definition = options.by_flag[flag]
-    if not definition then
-      return nil, format("unknown option '%s'", flag) .. options.suggestion(flag, known_flags)
-    end
-    local name = definition.name
-    if definition.kind == 'switch' then
-      if text then return nil, format('option %s takes no value', flag) end
-      texts[name] = '1'
-    else
-      if not text then
-        text = arguments[index]
-        index = index + 1
-      end
-      if not text then return nil, format('option %s needs a value', flag) end
-      local value, message = options.from_text(definition, text, 'option ' .. flag)
-      if value == nil then return nil, message end
-      texts[name] = definition.repeated and texts[name] and texts[name] .. ';' .. text or text
-    end
-  end
-  -- Not unpack, which has a limit that the shell's * can exceed.
-  local program = {}
-  for position = index, #arguments do program[#program + 1] = arguments[position] end
-  return { action = 'run', texts = texts, program = program }
+  local parsed, message = flags.read(arguments, 1, flags.of_command, false, check)
+  if not parsed then return nil, message end
+  local texts = {}
+  for _, definition in ipairs(options.definitions) do texts[definition.name] = parsed.values[definition.flag] end
+  return { action = parsed.last and sub(parsed.last, 3) or 'run', texts = texts, program = parsed.words }
 end
 
 --- The filter for a program when the user gave none: Lua files, and what is of the kind of its file arguments.
@@ -123,7 +93,7 @@ local function variables(parsed, core)
   if not filter or filter == '' then
     result.FORKMON_FILTER = command.default_filter(parsed.program, search.readable)
   end
-  local library = search.find('forkmon.core', package.cpath)
+  local _, library = search.tried('forkmon.core', package.cpath)
   if library then
     result.FORKMON_CPATH = gsub(core.absolute(library), '^(.*)forkmon/core', '%1?')
   end

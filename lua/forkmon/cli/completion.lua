@@ -1,5 +1,6 @@
 --- Scripts that make a shell complete the command line, made from the definitions.
 
+local flags = require 'forkmon.cli.flags'
 local help = require 'forkmon.cli.help'
 local options = require 'forkmon.options'
 local subcommands = require 'forkmon.cli.subcommands'
@@ -13,14 +14,13 @@ local completion = {}
 -- What can stand after a flag: 'file', 'signal', or anything.
 local values = { paths = 'file', sink = 'file', signal = 'signal' }
 
---- Every flag of the command itself.
-local function flags()
+--- Every flag of the command itself, with what can stand after it.
+local function of_command()
   local list = {}
-  for _, definition in ipairs(options.definitions) do
-    list[#list + 1] = { flag = definition.flag, value = definition.value, doc = help.doc(definition),
-      takes = definition.value and (values[definition.kind] or 'any'), repeated = definition.repeated }
+  for index, flag in ipairs(flags.of_command) do
+    list[index] = { flag = flag.flag, short = flag.short, value = flag.value, doc = help.doc(flag),
+      takes = flag.value and (values[flag.kind] or 'any'), repeated = flag.repeated }
   end
-  for _, action in ipairs(help.actions) do list[#list + 1] = action end
   return list
 end
 
@@ -120,7 +120,7 @@ local function bash_subcommand(subcommand)
 end
 
 function completion.bash()
-  local list, branches = flags(), {}
+  local list, branches = of_command(), {}
   for index, subcommand in ipairs(subcommands.list) do branches[index] = bash_subcommand(subcommand) end
   local function taking(kind)
     return join(list, 'flag', '|', function(flag) return kind and flag.takes == kind or not kind and flag.takes end)
@@ -196,7 +196,7 @@ function completion.zsh()
     branches[index] = zsh_subcommand(subcommand)
     names[index] = '        ' .. quoted(subcommand.name .. ':' .. gsub(subcommand.summary, ':', '\\:'))
   end
-  for index, flag in ipairs(flags()) do arguments[index] = '        ' .. zsh_flag(flag) .. ' \\' end
+  for index, flag in ipairs(of_command()) do arguments[index] = '        ' .. zsh_flag(flag) .. ' \\' end
   return fill(zsh, {
     subcommands = concat(branches, '\n'), names = concat(names, '\n'), flags = concat(arguments, '\n'),
   })
@@ -220,7 +220,7 @@ function completion.fish()
     return (flag.short and '-s ' .. sub(flag.short, 2) .. ' ' or '') .. '-l ' .. sub(flag.flag, 3)
       .. (flag.value and fish_values[flag.takes or 'file'] or '')
   end
-  for _, flag in ipairs(flags()) do put('__fish_use_subcommand', flag_words(flag), flag.doc) end
+  for _, flag in ipairs(of_command()) do put('__fish_use_subcommand', flag_words(flag), flag.doc) end
   for _, subcommand in ipairs(subcommands.list) do
     put('__fish_use_subcommand', '-a ' .. subcommand.name, subcommand.summary)
     local condition = '__fish_seen_subcommand_from ' .. subcommand.name

@@ -1,5 +1,6 @@
 --- What `forkmon --help`, `forkmon help SUBCOMMAND` and the manual page say, made from the definitions.
 
+local flags = require 'forkmon.cli.flags'
 local options = require 'forkmon.options'
 local subcommands = require 'forkmon.cli.subcommands'
 local text = require 'forkmon.cli.text'
@@ -26,13 +27,6 @@ local words = 'A first word that is one of these is not the name of a program: `
 
 local environment = 'Each option can be set in the environment too, as in FORKMON_RESTART_DELAY=20; --no-color is '
   .. 'FORKMON_NO_COLORS there. With FORKMON_DISABLE=1 the program is run without forkmon.'
-
---- The flags of the command that are no options of forkmon.enable.
----@type { flag: string, short: string, doc: string }[]
-help.actions = {
-  { flag = '--help', short = '-h', doc = 'print this text' },
-  { flag = '--version', short = '-V', doc = 'print the version, and for which Lua it was built' },
-}
 
 help.statuses = {
   { '0', 'A subcommand has done what it was asked for.' },
@@ -75,7 +69,7 @@ end
 ---@return string
 function help.general()
   local parts = { help.usage(), text.wrap(introduction, '', 0, WIDTH), '\nOptions:', help.options(), '' }
-  for _, action in ipairs(help.actions) do
+  for _, action in ipairs(flags.actions) do
     parts[#parts + 1] = flag_line(action.short .. ', ' .. action.flag, nil, action.doc)
   end
   parts[#parts + 1] = '\nSubcommands (more with `forkmon help SUBCOMMAND`):'
@@ -148,7 +142,7 @@ function help.manual(version)
   for _, definition in ipairs(options.definitions) do
     item(with_value(definition.flag, definition.value), help.doc(definition))
   end
-  for _, action in ipairs(help.actions) do item(bold(action.short) .. ', ' .. bold(action.flag), action.doc) end
+  for _, action in ipairs(flags.actions) do item(bold(action.short) .. ', ' .. bold(action.flag), action.doc) end
   section 'subcommands'
   put(troff(words))
   for _, subcommand in ipairs(subcommands.list) do

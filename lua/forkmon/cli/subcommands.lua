@@ -7,11 +7,6 @@ local subcommands = {}
 local pid = 'PID is that of the process which the shell started. Without it, the session is meant that runs in this '
   .. 'folder; if there are none or several, nothing is done and they are listed.'
 
----@class forkmon.Flag
----@field flag string
----@field value? string what the help shows after it
----@field doc string
-
 ---@class forkmon.Subcommand
 ---@field name string
 ---@field arguments string as the usage shows them
