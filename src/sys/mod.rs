@@ -24,6 +24,8 @@ pub mod process;
 pub mod procfs;
 pub mod shared;
 pub mod signals;
+pub mod slots;
+pub mod status;
 pub mod stdio;
 pub mod terminal;
 

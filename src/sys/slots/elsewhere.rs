@@ -1,0 +1,23 @@
+//! Systems whose calling conventions or loader the hooks are not made for.
+
+use super::call::Observer;
+use super::{Found, Unsupported};
+
+/// Declines.
+///
+/// # Errors
+/// Always.
+pub fn install(_: Box<dyn Observer>) -> Result<Found, Unsupported> {
+    Err(Unsupported)
+}
+
+/// Nothing was installed.
+pub fn remove() {}
+
+/// Nothing is looked at.
+pub fn look() -> Found {
+    Found::default()
+}
+
+/// Nothing is served.
+pub fn serve_this_process() {}
