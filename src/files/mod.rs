@@ -18,6 +18,7 @@
 //! at files; what the kernel does not report (network file systems, limits
 //! reached) is polled, and the caller is told so once.
 
+pub mod answer;
 pub mod path;
 mod route;
 mod stamp;

@@ -5,6 +5,7 @@
 //! there for the checkpoint that it wakes, and an *order* that tells what to do. What
 //! others ask and are told (*control*) goes over a socket.
 
+pub mod answer;
 pub mod board;
 pub mod codec;
 pub mod control;
