@@ -276,18 +276,21 @@ impl Objects {
         // Another thread may load and unload between the two, so that what is not resolved
         // then is left for the next look.
         let mut program = None;
+        let mut libc = Vec::new();
         each_object(|object, unloaded| {
             if std::mem::replace(&mut self.unloaded, unloaded) != unloaded {
                 self.known.clear();
             }
             program.get_or_insert_with(|| ranges(&object));
-            if !object.is_part_of_libc() && !self.knows(&object) {
+            if object.is_part_of_libc() {
+                libc.extend(ranges(&object));
+            } else if !self.knows(&object) {
                 object.each_slot(|slot| self.want(&slot));
             }
         });
         let program = program.unwrap_or_default();
         for wanted in self.wanted.iter_mut().filter(|wanted| wanted.found.is_none()) {
-            wanted.found = resolve(wanted.hook.name, wanted.version.as_deref(), &program);
+            wanted.found = resolve(wanted.hook.name, wanted.version.as_deref(), &program, &libc);
         }
         let mut count = Found::default();
         each_object(|object, _| {
@@ -368,8 +371,14 @@ pub fn adopt(hook: &'static Hook, function: usize) -> bool {
 }
 
 /// Where a function of this name is that a call from any object would lead to.
-fn resolve(name: &CStr, version: Option<&CStr>, program: &[Range<usize>]) -> Option<usize> {
-    let ask = |library: *mut c_void| {
+fn resolve(
+    name: &CStr,
+    version: Option<&CStr>,
+    program: &[Range<usize>],
+    libc: &[Range<usize>],
+) -> Option<usize> {
+    let is_in = |parts: &[Range<usize>], address| parts.iter().any(|part| part.contains(&address));
+    let ask = |library: *mut c_void, version: Option<&CStr>| {
         // SAFETY: valid strings and a library that is loaded.
         let found = unsafe {
             match version {
@@ -379,9 +388,11 @@ fn resolve(name: &CStr, version: Option<&CStr>, program: &[Range<usize>]) -> Opt
         } as usize;
         (found != 0).then_some(found)
     };
-    let found = ask(libc::RTLD_DEFAULT)?;
-    if !program.iter().any(|range| range.contains(&found)) {
-        return Some(found);
+    let found = ask(libc::RTLD_DEFAULT, None)?;
+    if !is_in(program, found) {
+        // A library that was put before libc has no versions, and is what every call leads to.
+        let is_libc = is_in(libc, found);
+        return if is_libc { ask(libc::RTLD_DEFAULT, version) } else { Some(found) };
     }
     // A stub of the program (see above), which leads through its slot. If it is a function of the
     // program, that is no function of libc.
@@ -403,7 +414,7 @@ fn resolve(name: &CStr, version: Option<&CStr>, program: &[Range<usize>]) -> Opt
         if library.is_null() {
             return None;
         }
-        let found = ask(library);
+        let found = ask(library, version);
         libc::dlclose(library);
         found
     }

@@ -397,6 +397,24 @@ fn after_removing_nothing_is_heard_and_the_slots_lead_where_they_did() {
     }
 }
 
+/// How the library's parts are mapped.
+fn mappings() -> Vec<String> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let of_it = maps.lines().filter(|line| line.ends_with("/calls.so"));
+    of_it.map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn what_was_sealed_is_sealed_again() {
+    let bench = Bench::new(BUILDS[1]);
+    let before = mappings();
+    bench.install();
+    assert_eq!(mappings(), before);
+    bench.expect("c_access", "a.txt", 0, &["access a.txt 4 false", "done"]);
+    remove();
+    assert_eq!(mappings(), before);
+}
+
 #[test]
 fn a_mode_of_fopen_means_the_flags_that_libc_takes_it_for() {
     let flags = opens::flags_of;
