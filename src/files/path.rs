@@ -6,6 +6,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+/// The longest path that the kernel takes, in bytes: PATH_MAX counts the zero at its end.
+pub const LONGEST_PATH: usize = libc::PATH_MAX as usize - 1;
+
 /// Whether this process may do that with what is at a path, as the user that it acts for.
 pub fn may(path: &Path, access: AccessFlags) -> bool {
     faccessat(AT_FDCWD, path, access, AtFlags::AT_EACCESS).is_ok()

@@ -18,13 +18,22 @@
 //! unless the program has said that it opens its connections anew.
 
 use crate::sys::descriptors::{self, Facts};
+use crate::sys::keeper;
+use crate::sys::process::page_size;
+use crate::sys::signals::Mask;
+use crate::wire::board::Board;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::Pid;
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// From how many resident bytes on a program gets a keeper: below, giving its
+/// memory back takes less time than a keeper does.
+const KEEP: usize = 24 << 20;
 
 /// Device and inode of an open file.
 type Identity = (u64, u64);
@@ -73,6 +82,62 @@ pub struct Descriptors {
 /// The files that were open before the program could open any.
 #[derive(Clone, Debug, Default)]
 pub struct Outside(HashSet<Identity>);
+
+/// What is carried into a clone, and what for.
+pub struct Carried {
+    outside: Outside,
+    /// The program opens connections anew after a resume.
+    reopens: bool,
+    /// This process has been seen to need a keeper.
+    is_kept: bool,
+}
+
+impl Carried {
+    /// Of a program that began with these from outside.
+    pub fn new(outside: Outside) -> Carried {
+        Carried { outside, reopens: false, is_kept: false }
+    }
+
+    /// The files that were open before the program could open any.
+    pub fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    /// The program will open connections anew when it is resumed, or not.
+    pub fn set_reopens(&mut self, reopens: bool) {
+        self.reopens = reopens;
+    }
+
+    /// Looks at every open descriptor.
+    ///
+    /// # Errors
+    /// What forbids a checkpoint.
+    pub fn survey(&self, emptied: &Emptied) -> Result<Descriptors, Obstacle> {
+        let mut descriptors = Descriptors::survey();
+        if let Some(obstacle) = descriptors.obstacle(&self.outside, self.reopens) {
+            return Err(obstacle);
+        }
+        descriptors.note_rewritten(emptied);
+        Ok(descriptors)
+    }
+
+    /// Sees to it that a program of so many pages of memory, if those are many, can be
+    /// stopped at once.
+    pub fn keep(&mut self, pages: u64, board: &Board, supervisor: Pid) {
+        if self.is_kept || pages < (KEEP / page_size()) as u64 {
+            return;
+        }
+        let mask = Mask::block_all();
+        // Without one, stopping takes longer, and that is all.
+        self.is_kept = keeper::start(&board.keeper, supervisor).is_ok();
+        mask.restore();
+    }
+
+    /// This process is a clone, which nobody keeps yet.
+    pub fn resume(&mut self) {
+        self.is_kept = false;
+    }
+}
 
 impl Descriptors {
     /// Looks at every open descriptor of this process.

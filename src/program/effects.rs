@@ -16,9 +16,71 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
+/// Whether anything observable has happened since the last checkpoint.
+pub struct Effects {
+    counters: Counters,
+    /// What could be seen of the program at the last checkpoint.
+    at_checkpoint: Option<Footprint>,
+    /// Something has happened that no counter shows.
+    has_acted: bool,
+    /// And may happen at any time without our hearing of it.
+    may_act_unheard: bool,
+}
+
+/// What a clone that fails is taken back to.
+pub struct Former(Option<Footprint>, bool);
+
+impl Effects {
+    /// Those of this process, before its first checkpoint.
+    pub fn of_this_process() -> Effects {
+        Effects {
+            counters: Counters::of_this_process(),
+            at_checkpoint: None,
+            has_acted: false,
+            may_act_unheard: false,
+        }
+    }
+
+    /// Something happens that others can see and no counter shows. `from_now_on`: and may
+    /// happen again at any time.
+    pub fn act(&mut self, from_now_on: bool) {
+        self.has_acted = true;
+        self.may_act_unheard |= from_now_on;
+    }
+
+    /// Whether there has been one since the last checkpoint. Without one, always.
+    pub fn any(&self) -> bool {
+        self.has_acted
+            || self.may_act_unheard
+            || self
+                .at_checkpoint
+                .is_none_or(|before| !Footprint::now(&self.counters).is_same_as(&before))
+    }
+
+    /// A checkpoint is about to be taken.
+    pub fn begin(&mut self) -> Former {
+        let former = Former(self.at_checkpoint, self.has_acted);
+        self.at_checkpoint = Some(Footprint::now(&self.counters));
+        self.has_acted = false;
+        former
+    }
+
+    /// It was not.
+    pub fn take_back(&mut self, former: Former) {
+        (self.at_checkpoint, self.has_acted) = (former.0, former.1);
+    }
+
+    /// This process is a clone that goes on from the checkpoint: the kernel counts anew.
+    pub fn resume(&mut self) {
+        report::reset_count();
+        self.counters = Counters::of_this_process();
+        self.at_checkpoint = Some(Footprint::now(&self.counters));
+    }
+}
+
 /// What can be seen from outside of a process, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Footprint {
+struct Footprint {
     /// Bytes written by system calls, our own lines left out; `None` where the
     /// kernel does not count them: then every look differs.
     written: Option<u64>,
@@ -32,13 +94,13 @@ pub struct Footprint {
 }
 
 /// Where the kernel counts what this process writes.
-#[derive(Clone, Debug)]
-pub struct Counters(PathBuf);
+#[derive(Debug)]
+struct Counters(PathBuf);
 
 impl Counters {
     /// Those of this process; a clone has others. By its number, as to follow the link
     /// `/proc/self` takes a quarter of a look.
-    pub fn of_this_process() -> Counters {
+    fn of_this_process() -> Counters {
         let own = std::fs::read_link("/proc/self").unwrap_or("self".into());
         Counters(Path::new("/proc").join(own).join("io"))
     }
@@ -47,7 +109,7 @@ impl Counters {
 impl Footprint {
     /// Looks at this process, whose counters these are. What C buffers is written
     /// first, or it would count only later.
-    pub fn now(counters: &Counters) -> Footprint {
+    fn now(counters: &Counters) -> Footprint {
         let _ = stdio::flush_all();
         // One look tells of both.
         let counters = File::open(&counters.0).ok();
@@ -63,7 +125,7 @@ impl Footprint {
     }
 
     /// Whether nothing observable happened between `before` and this look.
-    pub fn is_same_as(&self, before: &Footprint) -> bool {
+    fn is_same_as(&self, before: &Footprint) -> bool {
         self.written.is_some() && self == before
     }
 }

@@ -141,6 +141,13 @@ fn children_by_scan(pid: i32) -> Vec<i32> {
         .collect()
 }
 
+/// Whether this process has subprocesses now.
+pub fn has_children() -> bool {
+    let own = Pid::this();
+    std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"))
+        .is_ok_and(|children| !children.trim().is_empty())
+}
+
 /// Everything that descends from the `roots`, apart from `except` and what descends
 /// from those.
 pub fn descendants(roots: &[Pid], except: &HashSet<i32>) -> Vec<i32> {
