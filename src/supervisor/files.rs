@@ -26,10 +26,8 @@ impl Supervisor {
             now: self.now(),
         };
         let verdict = self.sight.judge(path, self.timeline.dependency(path), glance);
-        if verdict != Verdict::Unknown {
-            let name = self.sight.path(path);
-            self.outlets.trace("verdict", || format!("{verdict:?} {} {touch:?}", shown(name)));
-        }
+        let name = self.sight.path(path);
+        self.outlets.trace("verdict", || format!("{verdict:?} {}{}", shown(name), flags(touch)));
         match verdict {
             Verdict::Unknown => {}
             Verdict::Ours(stamp) | Verdict::OursDone(stamp) => {
@@ -67,6 +65,7 @@ impl Supervisor {
         }
         let name = self.sight.path(path);
         self.birth.board().heat(name);
+        self.outlets.trace("change", || shown(name));
         if self.pending.add(path) {
             self.outlets.emit("change", |event| event.string("path", name));
         }
@@ -123,4 +122,16 @@ impl Supervisor {
             self.decide();
         }
     }
+}
+
+/// What the events tell, in words.
+fn flags(touch: Touch) -> String {
+    let Touch { completed, created, removed, rerouted } = touch;
+    let flags = [
+        (completed, " completed"),
+        (created, " created"),
+        (removed, " removed"),
+        (rerouted, " rerouted"),
+    ];
+    flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| *flag).collect()
 }

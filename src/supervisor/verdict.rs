@@ -76,13 +76,16 @@ pub fn judge(case: &Case, look: &impl Look) -> Verdict {
     if !has_changed(case, look) {
         return Verdict::Same(stamp);
     }
-    let appeared =
-        touch.created || touch.removed || case.held.is_some() || !stamp.is_same_file(&known.stamp);
+    let is_same_file = stamp.is_same_file(&known.stamp);
+    let appeared = touch.created || touch.removed || case.held.is_some() || !is_same_file;
     // An editor empties a file before it writes it.
     let emptied = stamp.size() == Some(0) && known.stamp.size() != Some(0);
     let unfinished = || {
-        // A hard link or a symbolic link is whole at once.
-        (appeared || emptied) && !touch.completed && look.has_one_name() && look.is_young()
+        // A hard link or a symbolic link that appears is whole at once. A file that was
+        // emptied in its place is not, under none of its names.
+        let was_emptied = is_same_file && (emptied || case.held.is_some());
+        let may_be_written = was_emptied || appeared && look.has_one_name();
+        may_be_written && !touch.completed && look.is_young()
     };
     if stamp == Stamp::Absent || unfinished() {
         return Verdict::Busy(case.held.unwrap_or(now + GRACE));
@@ -482,6 +485,25 @@ mod tests {
             judge(&case, &seen);
             prop_assert_eq!(seen.readings.get(), u32::from(!edited || by_content));
         }
+    }
+
+    #[test]
+    fn a_file_that_is_emptied_is_about_to_be_written_whatever_its_names() {
+        let mut world = World::new(false, false);
+        world.change(Step::Link);
+        world.change(Step::Empty);
+        // Nothing tells of that but a look for another reason.
+        let until = ms(world.now) + GRACE;
+        assert_eq!(world.judge(), Verdict::Busy(until));
+        world.disk.size = 3;
+        assert_eq!(world.judge(), Verdict::Busy(until), "half of it is written");
+        world.change(Step::Write);
+        assert_eq!(world.judge(), Verdict::Changed);
+        // A link that appears is what it is to be, an empty one, too.
+        world.change(Step::Replace);
+        world.change(Step::Link);
+        (world.disk.size, world.touch) = (0, Touch::default());
+        assert_eq!(world.judge(), Verdict::Changed);
     }
 
     #[test]
