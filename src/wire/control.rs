@@ -4,11 +4,11 @@
 //! between two copies of this file: it begins with its version, and whoever meets
 //! another says so instead of guessing.
 
-use super::codec::Reader;
+use super::codec::{self, Wire, wire};
 use super::version;
 
 /// Changes whenever a request or a reply does.
-const PROTOCOL: u8 = 1;
+const PROTOCOL: u8 = 2;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,32 +93,26 @@ pub struct CheckpointStatus {
     pub missing: Vec<Vec<u8>>,
 }
 
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend((bytes.len() as u64).to_le_bytes());
-    out.extend(bytes);
-}
+wire!(enum Request { 1 => Status { files }, 2 => Resume(what), 3 => Restart, 4 => Stop });
+wire!(enum Reply { 1 => Done, 2 => Refused(why), 3 => Status(status) });
+wire!(struct Status {
+    pid, version, directory, command, state, program, elapsed, resumes, supervisor, spare, files,
+    polled, checkpoints, restart_files,
+});
+wire!(struct CheckpointStatus {
+    index, pid, name, explicit, at, resumed, count, files, missing,
+});
 
-fn put_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
-    out.extend((list.len() as u64).to_le_bytes());
-    for item in list {
-        put(out, item);
-    }
+fn framed(message: &impl Wire) -> Vec<u8> {
+    let mut out = vec![PROTOCOL];
+    message.put(&mut out);
+    out
 }
 
 impl Request {
     /// The request as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![PROTOCOL];
-        match self {
-            Request::Status { files } => out.extend([1, u8::from(*files)]),
-            Request::Resume(what) => {
-                out.push(2);
-                put(&mut out, what);
-            }
-            Request::Restart => out.push(3),
-            Request::Stop => out.push(4),
-        }
-        out
+        framed(self)
     }
 
     /// The request that `bytes` stand for, or why they stand for none.
@@ -126,105 +120,22 @@ impl Request {
     /// # Errors
     /// A text for the client.
     pub fn decode(bytes: &[u8]) -> Result<Request, String> {
-        let mut input = Reader::new(bytes);
-        match input.u8() {
-            Some(PROTOCOL) => {}
-            _ => return Err(format!("this is forkmon {}, another version than yours", version())),
-        }
-        let request = match input.u8() {
-            Some(1) => input.u8().map(|files| Request::Status { files: files != 0 }),
-            Some(2) => input.bytes().map(Request::Resume),
-            Some(3) => Some(Request::Restart),
-            Some(4) => Some(Request::Stop),
-            _ => None,
+        let Some(request) = bytes.strip_prefix(&[PROTOCOL]) else {
+            return Err(format!("this is forkmon {}, another version than yours", version()));
         };
-        request.ok_or_else(|| "the request is not complete".into())
+        codec::decode(request).ok_or_else(|| "the request is not complete".into())
     }
 }
 
 impl Reply {
     /// The reply as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![PROTOCOL];
-        match self {
-            Reply::Done => out.push(1),
-            Reply::Refused(why) => {
-                out.push(2);
-                put(&mut out, why.as_bytes());
-            }
-            Reply::Status(status) => {
-                out.push(3);
-                out.extend(status.pid.to_le_bytes());
-                for text in [&status.version, &status.directory, &status.command, &status.state] {
-                    put(&mut out, text);
-                }
-                out.extend(status.program.to_le_bytes());
-                out.extend(status.supervisor.to_le_bytes());
-                out.extend(status.spare.to_le_bytes());
-                for number in [status.elapsed, status.resumes, status.files, status.polled] {
-                    out.extend(number.to_le_bytes());
-                }
-                out.extend((status.checkpoints.len() as u64).to_le_bytes());
-                for checkpoint in &status.checkpoints {
-                    out.extend(checkpoint.index.to_le_bytes());
-                    out.extend(checkpoint.pid.to_le_bytes());
-                    put(&mut out, &checkpoint.name);
-                    out.push(u8::from(checkpoint.explicit));
-                    for number in [checkpoint.at, checkpoint.resumed, checkpoint.count] {
-                        out.extend(number.to_le_bytes());
-                    }
-                    put_list(&mut out, &checkpoint.files);
-                    put_list(&mut out, &checkpoint.missing);
-                }
-                put_list(&mut out, &status.restart_files);
-            }
-        }
-        out
+        framed(self)
     }
 
     /// The reply that `bytes` stand for, or `None` when they stand for none.
     pub fn decode(bytes: &[u8]) -> Option<Reply> {
-        let mut input = Reader::new(bytes);
-        if input.u8()? != PROTOCOL {
-            return None;
-        }
-        Some(match input.u8()? {
-            1 => Reply::Done,
-            2 => Reply::Refused(String::from_utf8_lossy(&input.bytes()?).into_owned()),
-            3 => {
-                let mut status = Status {
-                    pid: input.u32()? as i32,
-                    version: input.bytes()?,
-                    directory: input.bytes()?,
-                    command: input.bytes()?,
-                    state: input.bytes()?,
-                    program: input.u32()? as i32,
-                    supervisor: input.u32()? as i32,
-                    spare: input.u32()? as i32,
-                    elapsed: input.u64()?,
-                    resumes: input.u64()?,
-                    files: input.u64()?,
-                    polled: input.u64()?,
-                    ..Status::default()
-                };
-                for _ in 0..input.u64()? {
-                    status.checkpoints.push(CheckpointStatus {
-                        index: input.u32()?,
-                        pid: input.u32()? as i32,
-                        name: input.bytes()?,
-                        explicit: input.u8()? != 0,
-                        at: input.u64()?,
-                        resumed: input.u64()?,
-                        count: input.u64()?,
-                        files: input.list()?,
-                        missing: input.list()?,
-                    });
-                }
-                status.restart_files = input.list()?;
-                Reply::Status(status)
-            }
-            _ => return None,
-        })
+        codec::decode(bytes.strip_prefix(&[PROTOCOL])?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The letter: what the supervisor tells the checkpoint that it wakes.
 
-use super::codec::Reader;
+use super::codec::{self, LIST_HEAD, Wire, put_list, wire};
 
 /// What the supervisor tells the checkpoint it wakes: why, and how often so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,29 +11,26 @@ pub struct Letter {
     pub changed: Vec<Vec<u8>>,
 }
 
+wire!(struct Letter { count, changed });
+
 impl Letter {
-    /// The letter as at most `limit` bytes; paths that do not fit are left out.
+    /// The letter as at most `limit` bytes, which is some at least; paths that do not fit
+    /// are left out.
     pub fn encode(&self, limit: usize) -> Vec<u8> {
-        let mut out = self.count.to_le_bytes().to_vec();
-        for path in &self.changed {
-            if out.len() + 4 + path.len() > limit {
-                break;
-            }
-            out.extend((path.len() as u32).to_le_bytes());
-            out.extend(path);
-        }
+        let mut out = Vec::new();
+        self.count.put(&mut out);
+        let mut length = out.len() + LIST_HEAD;
+        let fitting = self.changed.iter().take_while(|path| {
+            length += LIST_HEAD + path.len();
+            length <= limit
+        });
+        put_list(&self.changed[..fitting.count()], &mut out);
         out
     }
 
-    /// The letter that `bytes` stand for; what cannot be read is left out.
+    /// The letter that `bytes` stand for; an empty one when they stand for none.
     pub fn decode(bytes: &[u8]) -> Letter {
-        let mut input = Reader::new(bytes);
-        let count = input.u64().unwrap_or(0);
-        let mut changed = Vec::new();
-        while let Some(path) = input.u32().and_then(|length| input.take(length as usize)) {
-            changed.push(path.to_vec());
-        }
-        Letter { count, changed }
+        codec::decode(bytes).unwrap_or_default()
     }
 }
 
@@ -54,7 +51,7 @@ mod tests {
 
         #[test]
         fn a_letter_survives_and_keeps_to_its_limit(
-            count in any::<u64>(), changed in prop::collection::vec(path(), 0..20), limit in 8usize..4000
+            count in any::<u64>(), changed in prop::collection::vec(path(), 0..20), limit in 12usize..9000
         ) {
             let letter = Letter { count, changed };
             let bytes = letter.encode(limit);
@@ -62,7 +59,7 @@ mod tests {
             let read = Letter::decode(&bytes);
             prop_assert_eq!(read.count, letter.count);
             prop_assert_eq!(&read.changed[..], &letter.changed[..read.changed.len()]);
-            if limit > 20 * 304 + 8 {
+            if limit > 20 * 304 + 12 {
                 prop_assert_eq!(read, letter);
             }
         }

@@ -4,7 +4,7 @@
 //! program can scribble over any memory it has, and the supervisor must not
 //! fall over it.
 
-use super::codec::{Reader, put_option};
+use super::codec::{self, LIST_HEAD, Wire, put_list, wire};
 use super::settings::Settings;
 use crate::files::Stamp;
 
@@ -104,133 +104,50 @@ pub enum Record {
     Warned(Vec<u8>),
 }
 
-const RUNNING: u8 = 1;
-const CHECKPOINT: u8 = 2;
+/// The tag of the record that is also written path by path.
 const DEPENDENCIES: u8 = 3;
-const WROTE: u8 = 4;
-const CONFIGURED: u8 = 5;
-const WARNED: u8 = 6;
-const OUTDATED: u8 = 7;
-const STARTED: u8 = 8;
+
+wire!(enum Record {
+    1 => Running { pid, settings },
+    2 => Checkpoint { index, pid, name, at, worth, bare, pages, directory },
+    DEPENDENCIES => Dependencies { checkpoint, seen },
+    4 => Wrote { path },
+    5 => Configured(settings),
+    6 => Warned(text),
+    7 => Outdated { after },
+    8 => Started { settings, events },
+});
+wire!(struct Worth { explicit, hot, separated });
+wire!(struct Directory { path, identity });
+wire!(struct Seen { path, content, stamp });
+wire!(enum Stamp {
+    0 => Absent,
+    1 => File { device, inode, size, modified, changed },
+    2 => Tree(digest),
+});
 
 impl Record {
     /// The record as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
-        match self {
-            Record::Running { pid, settings } => {
-                out.push(RUNNING);
-                out.extend(pid.to_le_bytes());
-                settings.encode(&mut out);
-            }
-            Record::Started { settings, events } => {
-                out.push(STARTED);
-                settings.encode(&mut out);
-                out.push(u8::from(events.is_some()));
-                out.extend(events.iter().flatten());
-            }
-            Record::Checkpoint { index, pid, name, at, worth, bare, pages, directory } => {
-                out.push(CHECKPOINT);
-                out.extend(index.to_le_bytes());
-                out.extend(pid.to_le_bytes());
-                out.extend(at.to_le_bytes());
-                out.extend(pages.to_le_bytes());
-                out.extend([worth.explicit, worth.hot, worth.separated, *bare].map(u8::from));
-                out.push(u8::from(directory.is_some()));
-                if let Some(Directory { path, identity: (device, inode) }) = directory {
-                    out.extend(device.to_le_bytes());
-                    out.extend(inode.to_le_bytes());
-                    out.extend((path.len() as u64).to_le_bytes());
-                    out.extend(path);
-                }
-                out.extend(name);
-            }
-            Record::Dependencies { checkpoint, seen } => {
-                let mut dependencies = Dependencies::default();
-                dependencies.begin(*checkpoint);
-                for Seen { path, stamp, content } in seen {
-                    dependencies.add(path, *stamp, *content);
-                }
-                return dependencies.bytes;
-            }
-            Record::Wrote { path } => {
-                out.push(WROTE);
-                out.extend(path);
-            }
-            Record::Configured(settings) => {
-                out.push(CONFIGURED);
-                settings.encode(&mut out);
-            }
-            Record::Outdated { after } => {
-                out.push(OUTDATED);
-                put_option(&mut out, after.map(u64::from));
-            }
-            Record::Warned(text) => {
-                out.push(WARNED);
-                out.extend(text);
-            }
-        }
+        self.put(&mut out);
         out
     }
 
     /// The record that `bytes` stand for, or `None` when they stand for none.
     pub fn decode(bytes: &[u8]) -> Option<Record> {
-        let mut input = Reader::new(bytes);
-        let record = match input.u8()? {
-            RUNNING => Record::Running {
-                pid: input.u32()? as i32,
-                settings: Settings::decode(&mut input)?,
-            },
-            STARTED => Record::Started {
-                settings: Settings::decode(&mut input)?,
-                events: (input.u8()? != 0).then(|| input.rest()),
-            },
-            CHECKPOINT => Record::Checkpoint {
-                index: input.u32()?,
-                pid: input.u32()? as i32,
-                at: input.u64()?,
-                pages: input.u64()?,
-                worth: Worth {
-                    explicit: input.u8()? != 0,
-                    hot: input.u8()? != 0,
-                    separated: input.u8()? != 0,
-                },
-                bare: input.u8()? != 0,
-                directory: match input.u8()? {
-                    0 => None,
-                    _ => {
-                        let identity = (input.u64()?, input.u64()?);
-                        Some(Directory { path: input.bytes()?, identity })
-                    }
-                },
-                name: input.rest(),
-            },
-            DEPENDENCIES => {
-                let checkpoint = input.option()?.map(Index::try_from).transpose().ok()?;
-                let mut seen = Vec::new();
-                while !input.is_empty() {
-                    seen.push(Seen::decode(&mut input)?);
-                }
-                Record::Dependencies { checkpoint, seen }
-            }
-            WROTE => Record::Wrote { path: input.rest() },
-            CONFIGURED => Record::Configured(Settings::decode(&mut input)?),
-            WARNED => Record::Warned(input.rest()),
-            OUTDATED => {
-                Record::Outdated { after: input.option()?.map(Index::try_from).transpose().ok()? }
-            }
-            _ => return None,
-        };
-        Some(record)
+        codec::decode(bytes)
     }
 }
 
-/// A record of dependencies that is put together path by path. To be used again, so
+/// A [`Record::Dependencies`] that is put together path by path. To be used again, so
 /// that a stop point need not ask for memory.
 #[derive(Default)]
 pub struct Dependencies {
     bytes: Vec<u8>,
-    count: usize,
+    count: u32,
+    /// Where in the bytes the count stands.
+    count_at: usize,
 }
 
 impl Dependencies {
@@ -239,60 +156,28 @@ impl Dependencies {
         self.count = 0;
         self.bytes.clear();
         self.bytes.push(DEPENDENCIES);
-        put_option(&mut self.bytes, checkpoint.map(u64::from));
+        checkpoint.put(&mut self.bytes);
+        self.count_at = self.bytes.len();
+        self.count.put(&mut self.bytes);
     }
 
     /// Adds what [`Seen`] holds.
     pub fn add(&mut self, path: &[u8], stamp: Stamp, content: Option<u64>) {
         self.count += 1;
-        let out = &mut self.bytes;
-        out.extend((path.len() as u32).to_le_bytes());
-        out.extend(path);
-        put_option(out, content);
-        match stamp {
-            Stamp::Absent => out.push(0),
-            Stamp::File { device, inode, size, modified, changed } => {
-                out.push(1);
-                for word in [device, inode, size, modified as u64, changed as u64] {
-                    out.extend(word.to_le_bytes());
-                }
-            }
-            Stamp::Tree(digest) => {
-                out.push(2);
-                out.extend(digest.to_le_bytes());
-            }
-        }
+        self.bytes[self.count_at..][..LIST_HEAD].copy_from_slice(&self.count.to_le_bytes());
+        put_list(path, &mut self.bytes);
+        content.put(&mut self.bytes);
+        stamp.put(&mut self.bytes);
     }
 
     /// How many paths are in it.
     pub fn count(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     /// The record as bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-impl Seen {
-    fn decode(input: &mut Reader) -> Option<Seen> {
-        let length = input.u32()?;
-        let path = input.take(length as usize)?.to_vec();
-        let content = input.option()?;
-        let stamp = match input.u8()? {
-            0 => Stamp::Absent,
-            1 => Stamp::File {
-                device: input.u64()?,
-                inode: input.u64()?,
-                size: input.u64()?,
-                modified: input.u64()? as i64,
-                changed: input.u64()? as i64,
-            },
-            2 => Stamp::Tree(input.u64()?),
-            _ => return None,
-        };
-        Some(Seen { path, stamp, content })
     }
 }
 
@@ -379,6 +264,21 @@ mod tests {
         #[test]
         fn a_record_survives_the_wire(record in record()) {
             prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+        }
+
+        #[test]
+        fn dependencies_come_to_the_same_path_by_path(
+            checkpoint in any::<Option<Index>>(), seen in prop::collection::vec(seen(), 0..10)
+        ) {
+            let mut record = Dependencies::default();
+            record.begin(Some(7));
+            record.add(b"what was there before", Stamp::Absent, None);
+            record.begin(checkpoint);
+            for Seen { path, stamp, content } in &seen {
+                record.add(path, *stamp, *content);
+            }
+            prop_assert_eq!(record.count(), seen.len());
+            prop_assert_eq!(record.bytes(), Record::Dependencies { checkpoint, seen }.encode());
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! The options that the supervisor needs. The Lua front has checked them.
 
-use super::codec::Reader;
+use super::codec::wire;
 use std::os::fd::RawFd;
 
 /// Options, in the units the user writes them in.
@@ -28,38 +28,10 @@ pub struct Settings {
     pub clear: bool,
 }
 
-impl Settings {
-    /// Appends the settings as bytes.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        for word in [
-            self.restart_delay,
-            self.ignore_delay,
-            self.poll,
-            self.max_checkpoints.into(),
-            self.stop_timeout,
-            self.stop_signal as u64,
-        ] {
-            out.extend(word.to_le_bytes());
-        }
-        out.extend([self.quiet, self.colors, self.content, self.clear].map(u8::from));
-    }
-
-    /// Reads what [`Settings::encode`] wrote.
-    pub fn decode(input: &mut Reader) -> Option<Settings> {
-        Some(Settings {
-            restart_delay: input.u64()?,
-            ignore_delay: input.u64()?,
-            poll: input.u64()?,
-            max_checkpoints: input.u64()? as u32,
-            stop_timeout: input.u64()?,
-            stop_signal: input.u64()? as i32,
-            quiet: input.u8()? != 0,
-            colors: input.u8()? != 0,
-            content: input.u8()? != 0,
-            clear: input.u8()? != 0,
-        })
-    }
-}
+wire!(struct Settings {
+    restart_delay, ignore_delay, poll, max_checkpoints, stop_timeout, stop_signal, quiet, colors,
+    content, clear,
+});
 
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Eq)]
