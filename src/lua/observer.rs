@@ -1,0 +1,153 @@
+//! What the hooks in Lua call when the program is about to open, look for or change
+//! something.
+
+use super::convert::{bytes, resumed};
+use super::enabled::{has_memory, with, with_memory};
+use crate::files::path::{absolute, working_directory};
+use crate::program::scout::Scout;
+use crate::program::searches::Search;
+use crate::program::{Change, Program};
+use mlua::{Error, Function, Lua, LuaString, MultiValue, Result, Table, Value};
+use std::cell::RefCell;
+
+thread_local! {
+    static SCOUT: RefCell<Scout> = RefCell::default();
+    static FILTER: RefCell<Filter> = RefCell::default();
+}
+
+/// The filter, whose function the registry has by the name of [`WATCHED`].
+#[derive(Default)]
+struct Filter {
+    /// The ends of the paths that it takes, and of those of them that it leaves out,
+    /// where no more matters.
+    ends: Option<[Vec<Vec<u8>>; 2]>,
+}
+
+const WATCHED: &str = "forkmon.watched";
+
+/// Adds these functions to the module.
+pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
+    let add = |name: &str, function: Result<Function>| core.set(name, function?);
+
+    add(
+        "hook",
+        lua.create_function(|lua, (original, before, only, stand_in)| {
+            crate::sys::lua::hook(lua, original, before, only, stand_in)
+        }),
+    )?;
+    add(
+        "filter",
+        lua.create_function(
+            |lua, (watched, wanted, ignored): (Function, Option<Table>, Option<Table>)| {
+                lua.set_named_registry_value(WATCHED, watched)?;
+                let ends = match wanted.zip(ignored) {
+                    Some((wanted, ignored)) => Some([bytes(wanted)?, bytes(ignored)?]),
+                    None => None,
+                };
+                FILTER.set(Filter { ends });
+                with(Program::forget_searches);
+                Ok(())
+            },
+        ),
+    )?;
+    add("visit", lua.create_function(visit))?;
+    add("look_up", lua.create_function(look_up))?;
+    add(
+        "reopens",
+        lua.create_function(|_, reopens: bool| {
+            with(|program| program.set_reopens(reopens));
+            Ok(())
+        }),
+    )?;
+    add(
+        "wrote",
+        lua.create_function(|_, (path, how): (LuaString, LuaString)| {
+            if !has_memory() {
+                return Ok(None);
+            }
+            let change = match &*how.as_bytes() {
+                b"make" => Change::Make,
+                b"append" => Change::Append,
+                b"update" => Change::Update,
+                b"move" => Change::Move,
+                _ => return Err(Error::runtime("wrote: unknown change")),
+            };
+            Ok(with(|program| program.wrote(&path.as_bytes(), change)))
+        }),
+    )?;
+    add(
+        "empties",
+        lua.create_function(|_, path: LuaString| {
+            with_memory(|program| program.empties(&path.as_bytes()));
+            Ok(())
+        }),
+    )?;
+    add(
+        "effect",
+        lua.create_function(|_, from_now_on: bool| {
+            with(|program| program.effect(from_now_on));
+            Ok(())
+        }),
+    )?;
+    add(
+        "clock",
+        lua.create_function(|_, _: MultiValue| {
+            Ok(with(|program| program.processor_time()).unwrap_or_default().as_secs_f64())
+        }),
+    )?;
+    Ok(())
+}
+
+/// A file is about to be read, if the filter takes it. `joins`: it is no stop point.
+fn visit(lua: &Lua, (path, joins): (LuaString, bool)) -> Result<Value> {
+    if !has_memory() {
+        return Ok(Value::Nil);
+    }
+    let path = absolute(&path.as_bytes());
+    if !is_watched(lua, &path)? {
+        return Ok(Value::Nil);
+    }
+    resumed(lua, with(|program| program.visit(&path, joins)).flatten())
+}
+
+/// A search is about to be made. Besides a resume, returns from which template on
+/// it comes to the same, if that is not the first: no file is at the places before.
+/// One that joins is no stop point.
+fn look_up(
+    lua: &Lua,
+    (name, templates, joins): (LuaString, LuaString, bool),
+) -> Result<(Value, Option<usize>)> {
+    if !has_memory() {
+        return Ok((Value::Nil, None));
+    }
+    let (name, templates) = (name.as_bytes(), templates.as_bytes());
+    // The filter may be the user's function, which may open files in turn: it
+    // must not run while the program's state is borrowed.
+    let directory = working_directory();
+    let which = Search { name: &name, templates: &templates, directory: &directory };
+    let mut scout = SCOUT.take();
+    let mut from = scout.search(&which, |path| is_watched(lua, path))?;
+    let resume = with(|program| program.visit_search(&which, scout.trail(), joins)).flatten();
+    if resume.is_some() {
+        from = scout.search(&which, |path| is_watched(lua, path))?;
+        with(|program| program.record_search(&which, scout.trail()));
+    }
+    SCOUT.set(scout);
+    // Lua counts from 1.
+    Ok((resumed(lua, resume)?, from.map(|at| at + 1)))
+}
+
+/// Asks the filter about an absolute path.
+fn is_watched(lua: &Lua, path: &[u8]) -> Result<bool> {
+    let answer = FILTER.with_borrow(|filter| {
+        let ends = |list: &Vec<Vec<u8>>| list.iter().any(|end| path.ends_with(end));
+        filter.ends.as_ref().map(|[wanted, ignored]| ends(wanted) && !ends(ignored))
+    });
+    if let Some(answer) = answer {
+        return Ok(answer);
+    }
+    let watched: Function = lua.named_registry_value(WATCHED)?;
+    // Nothing where it could not decide.
+    let answer: Option<bool> = watched.call(lua.create_string(path)?)?;
+    Ok(answer.unwrap_or(false))
+}
