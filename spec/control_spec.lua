@@ -126,6 +126,24 @@ support.each_lua(function(lua)
     program:stop()
   end)
 
+  it('JSON is the same text from every Lua', function()
+    local project = support.project { ['main.lua'] = [[
+      local json = require('forkmon.core').json
+      print(json { b = true, a = { 'x', 'y' }, c = {}, ['"'] = { d = { 1, 2.5, -3.0, 0.000012, 1e15 } } })
+      print(json 'tab\t, line\n, back\\, "quotes", \1\127, \195\169, \255\226\130')
+      print(pcall(json, print))
+      local loop = {}
+      loop[1] = loop
+      print(pcall(json, loop))
+    ]] }
+    local program = lua:start { 'main.lua', cwd = project.root }
+    program:expect([[{"\"":{"d":[1,2.5,-3,1.2e-05,1000000000000000]},"a":["x","y"],"b":true,"c":[]}]] .. '\n')
+    program:expect([["tab\t, line\n, back\\, \"quotes\", \u0001\u007f, é, \udcff\udce2\udc82"]] .. '\n')
+    program:expect 'no word for function'
+    program:expect 'nested too deeply'
+    program:wait()
+  end)
+
   it('status prints a table whose bars show where the time goes', function()
     local program, project = session()
     local _, output = run('/', { 'status' })

@@ -1,6 +1,6 @@
 //! Asking a session, for the command and for `forkmon.status()`.
 
-use super::convert::{failed, strings};
+use super::convert::{failed, json, strings};
 use super::enabled::with;
 use crate::client;
 use crate::sys::procfs::memory;
@@ -13,6 +13,7 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
 
     add("sessions", lua.create_function(|_, ()| Ok(client::sessions())))?;
     add("ask", lua.create_function(ask))?;
+    add("json", lua.create_function(|_, value: Value| json(&value)))?;
     Ok(())
 }
 

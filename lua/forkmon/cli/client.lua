@@ -3,7 +3,6 @@
 local completion = require 'forkmon.cli.completion'
 local flags = require 'forkmon.cli.flags'
 local help = require 'forkmon.cli.help'
-local json = require 'forkmon.cli.json'
 local native = require 'forkmon.native'
 local options = require 'forkmon.options'
 local output = require 'forkmon.cli.output'
@@ -77,7 +76,8 @@ function runners.status(core, values, words)
     if failed ~= 0 or not values['--json'] then return failed end
   end
   if values['--json'] then
-    local failed = output.print(json.encode(list) .. '\n')
+    local failed = output.print(core.json(list) .. '
+')
     return #list > 0 and failed or 1
   end
   if #list == 0 then return silent[1] and 1 or output.fail(1, 'no forkmon is running') end
