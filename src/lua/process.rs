@@ -3,7 +3,7 @@
 use super::convert::{bytes, c_string, failed, strings};
 use super::enabled::has_memory;
 use crate::files::path::absolute;
-use crate::program::StartError;
+use crate::program::start::StartError;
 use crate::sys::process::set_environment;
 use crate::sys::signals::{is_ignored, set_disposition};
 use mlua::{Error, ExternalResult, Function, Lua, LuaString, MultiValue, Result, Table, Value};

@@ -3,7 +3,8 @@
 use super::convert::{bytes, failed, resumed};
 use super::enabled::{self, has_memory, with, with_memory};
 use crate::files::Stamp;
-use crate::program::{AsRead, Program, Start};
+use crate::program::Program;
+use crate::program::start::{AsRead, Start};
 use crate::session::invitation::SESSION;
 use crate::supervisor::{self, Origin};
 use crate::sys::process::set_environment;

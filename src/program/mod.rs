@@ -23,7 +23,7 @@ mod placement;
 mod probe;
 pub mod scout;
 pub mod searches;
-mod start;
+pub mod start;
 mod taking;
 mod writes;
 
@@ -44,7 +44,6 @@ use place::Place;
 use placement::Decision;
 use scout::{Candidate, Trail};
 use searches::Search;
-pub use start::{AsRead, Start, StartError};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 pub use writes::Change;
