@@ -4,8 +4,8 @@
 #   run.sh LUA...
 #
 # Specs that start programs (with the toolbox, spec/support) run in Lua 5.3, which has the
-# library for that, and test the installed rock of each Lua. The others are about Lua code and
-# run inside each Lua; for 5.5 there is no busted yet.
+# library for that, and test the installed rock of each Lua, or of one where they are not about
+# Lua. The others are about Lua code and run inside each Lua; for 5.5 there is no busted yet.
 set -eu
 cd "$(dirname "$0")/.."
 logs=target/specs
@@ -27,9 +27,12 @@ rm -rf "$logs"
 mkdir -p "$logs"
 busted=$(command -v busted)
 programs=$(grep -l 'support.each_lua' spec/*_spec.lua | paste -s -d ' ' -)
+once=$(grep -l 'support.one_lua' spec/*_spec.lua | paste -s -d ' ' -)
 units=$(grep -L "'spec.support'" spec/*_spec.lua | paste -s -d ' ' -)
 {
-    for lua in "$@"; do # the slow ones first
+    # The slow ones first.
+    [ -z "$once" ] || echo "once env FORKMON_TEST_LUAS='$*' lua5.3 $busted $once"
+    for lua in "$@"; do
         echo "programs-$lua env FORKMON_TEST_LUAS=$lua lua5.3 $busted $programs"
     done
     echo "toolbox lua5.3 $busted spec/toolbox_spec.lua"

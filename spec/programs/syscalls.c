@@ -28,6 +28,8 @@
 typedef struct lua_State lua_State;
 extern const char *lua_tolstring(lua_State *, int, size_t *);
 extern const char *lua_pushstring(lua_State *, const char *);
+extern int lua_sethook(lua_State *, void (*)(lua_State *, void *), int, int);
+extern int luaL_error(lua_State *, const char *, ...);
 extern char **environ;
 
 static const char *text(lua_State *L, int index) { return lua_tolstring(L, index, NULL); }
@@ -52,6 +54,7 @@ int sys_open(lua_State *L) { return answer(L, open(text(L, 1), number(L, 2), 064
 int sys_dup2(lua_State *L) { return answer(L, dup2(number(L, 1), number(L, 2))); }
 int sys_flock(lua_State *L) { return answer(L, flock(number(L, 1), number(L, 2))); }
 int sys_write(lua_State *L) { return answer(L, write(number(L, 1), text(L, 2), strlen(text(L, 2)))); }
+int sys_truncate(lua_State *L) { return answer(L, truncate(text(L, 1), number(L, 2))); }
 int sys_remove(lua_State *L) { return answer(L, unlink(text(L, 1))); }
 
 /* mount(source, target): the one shows what the other holds, to this process alone from now on. */
@@ -132,6 +135,32 @@ int sys_signal(lua_State *L) {
   signal(number(L, 1), *how == 'h' ? say : *how == 'i' ? SIG_IGN : SIG_DFL);
   return 0;
 }
+
+/* handle(number, 'raise' or 'say'): by a hook at the next instruction, as the interpreters treat Ctrl+C and as handlers
+ * that are written in Lua are called: a signal handler may do nothing else. */
+static lua_State *handling;
+static int raises;
+
+static void handle_now(lua_State *L, void *event) {
+  (void)event;
+  lua_sethook(L, NULL, 0, 0);
+  if (raises) luaL_error(L, "raised by a handler");
+  if (write(1, "handled\n", 8) < 0) _exit(1);
+}
+
+static void handle_soon(int signal) {
+  (void)signal;
+  lua_sethook(handling, handle_now, 1 | 2 | 8, 1); /* calls, returns, and one instruction */
+}
+
+int sys_handle(lua_State *L) {
+  handling = L;
+  raises = *text(L, 2) == 'r';
+  signal(number(L, 1), handle_soon);
+  return 0;
+}
+
+int sys_raise(lua_State *L) { return answer(L, raise(number(L, 1))); }
 
 /* timer(seconds, interval): of real time, as alarm() uses. */
 int sys_timer(lua_State *L) {

@@ -1,14 +1,15 @@
 --- Waiting with a deadline.
 --
 -- Deadlines are generous, for they only matter when something is wrong: a spec goes on the
--- moment that what it waits for is there.
+-- moment that what it waits for is there. Who works on what is wrong has less patience:
+-- FORKMON_TEST_PATIENCE=3.
 
 local poll = require('posix').poll
 local monotime = require('system').monotime
 
 local clock = {
   now = monotime, -- seconds, never set back
-  patience = 20, -- seconds until a wait is given up
+  patience = tonumber(os.getenv 'FORKMON_TEST_PATIENCE') or 20, -- seconds until a wait is given up
 }
 
 --- Waits for a condition that no descriptor announces.

@@ -198,4 +198,15 @@ function support.each_lua(body)
   end
 end
 
+--- Defines specs that are about the system and not about Lua: for one of the Luas, 5.4 if it is
+-- among them. A file has these or those for each Lua: `spec/run.sh` tells files apart by it.
+function support.one_lua(body)
+  local luas = support.luas()
+  local chosen = luas[1]
+  for _, lua in ipairs(luas) do
+    if lua.name == 'lua5.4' then chosen = lua end
+  end
+  support.describe(chosen.name, function() body(chosen) end)
+end
+
 return support

@@ -14,14 +14,13 @@ local syscalls = {}
 local source = posix.getcwd() .. '/spec/programs/syscalls.c'
 local library = posix.getcwd() .. '/target/spec-syscalls.so'
 
---- Builds the library if it is not there or old. Several specs may do so at once.
-local function build()
-  local built = lfs.attributes(library, 'modification')
-  if built and built >= lfs.attributes(source, 'modification') then return end
-  local new = ('%s.%d'):format(library, posix.getpid 'pid')
-  -- It must not be unloaded when Lua ends, as a thread may be at work in it.
-  assert(os.execute(("cc -Wall -Werror -shared -fPIC -pthread -Wl,-z,nodelete -o '%s' '%s'"):format(new, source)))
-  assert(os.rename(new, library))
+--- Builds what is not there or old. Several specs may do so at once.
+local function build(from, flags, to)
+  local built = lfs.attributes(to, 'modification')
+  if built and built >= lfs.attributes(from, 'modification') then return end
+  local new = ('%s.%d'):format(to, posix.getpid 'pid')
+  assert(os.execute(("cc -Wall -Werror %s -o '%s' '%s'"):format(flags, new, from)))
+  assert(os.rename(new, to))
 end
 
 local module = [[
@@ -34,10 +33,18 @@ end })
 
 --- As `support.project`, with the module `syscalls`.
 function syscalls.project(files)
-  build()
+  -- It must not be unloaded when Lua ends, as a thread may be at work in it.
+  build(source, '-shared -fPIC -pthread -Wl,-z,nodelete', library)
   local project = support.project(files)
   project:write('syscalls.lua', module:format(library))
   return project
+end
+
+--- The path of `spec/programs/refuse.c`, built: it runs a command to which system calls are refused.
+function syscalls.refuse()
+  local path = posix.getcwd() .. '/target/spec-refuse'
+  build(posix.getcwd() .. '/spec/programs/refuse.c', '', path)
+  return path
 end
 
 return syscalls
