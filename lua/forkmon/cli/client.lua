@@ -76,8 +76,7 @@ function runners.status(core, values, words)
     if failed ~= 0 or not values['--json'] then return failed end
   end
   if values['--json'] then
-    local failed = output.print(core.json(list) .. '
-')
+    local failed = output.print(core.json(list) .. '\n')
     return #list > 0 and failed or 1
   end
   if #list == 0 then return silent[1] and 1 or output.fail(1, 'no forkmon is running') end
