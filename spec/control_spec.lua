@@ -387,7 +387,8 @@ support.each_lua(function(lua)
     end
 
     local function socket(program, folder)
-      return ('%s/%d.sock'):format(folder or runtime:path 'forkmon', program.pid)
+      local namespace = posix.readlink('/proc/self/ns/pid'):match '%d+'
+      return ('%s/%d-%d.sock'):format(folder or runtime:path 'forkmon', namespace, program.pid)
     end
 
     it('is for its owner alone, and gone with the session', function()
@@ -411,6 +412,22 @@ support.each_lua(function(lua)
       assert.truthy(output:find('^' .. program.pid .. ' '))
       program:stop()
     end)
+
+    for why, folder in pairs { ['is not there'] = 'none', ['has too long a path'] = ('long'):rep(30) } do
+      it('is in the temporary folder where XDG_RUNTIME_DIR ' .. why, function()
+        if why ~= 'is not there' then runtime:mkdir(folder) end
+        local project = support.project(files)
+        local env = { XDG_RUNTIME_DIR = runtime:path(folder), TMPDIR = runtime.root }
+        local program = lua:forkmon { '--quiet', 'main.lua', cwd = project.root, stdin = 'pipe', env = env }
+        program:expect 'first\n'
+        assert.equal('rw-------', modes(socket(program, runtime:path('forkmon-' .. posix.getpid 'euid'))))
+        assert.is_nil(program.stdout.text:find('[forkmon]', 1, true))
+        local status, output = run(project.root, { 'status' }, env)
+        assert.equal(0, status)
+        assert.truthy(output:find('^' .. program.pid .. ' '))
+        program:stop()
+      end)
+    end
 
     it('is gone when the supervisor is killed', function()
       local program = session()

@@ -91,6 +91,36 @@ support.each_lua(function(lua)
     end)
   end
 
+  describe('of a program that died by SIGPIPE', function()
+    local function start(source, pipe)
+      local project = support.project { ['main.lua'] = source, ['a.lua'] = 'return 1' }
+      return support.start { 'bash', '-c', 'forkmon main.lua' .. pipe .. '; echo "status ${PIPESTATUS[0]}"',
+        cwd = project.root, env = { PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' } }, project
+    end
+
+    it('it ends when nobody can read the output any more', function()
+      local shell = start("dofile 'a.lua' io.stdout:setvbuf 'line' while true do print 'ready' end", ' | head -1')
+      shell:expect 'ready\n'
+      shell:expect 'status 141\n'
+      shell:wait()
+      support.assert_nothing_left()
+    end)
+
+    it('it goes on when somebody reads', function() -- the negative control
+      local shell, project = start([[
+        print(dofile 'a.lua')
+        io.stdout:flush()
+        os.execute('kill -PIPE ' .. io.open '/proc/self/stat':read '*l':match '%d+')
+      ]], ' | cat')
+      shell:expect '1\n'
+      shell:expect '[forkmon] exited with status 141, waiting for changes..'
+      project:write('a.lua', 'return 2')
+      shell:expect '2\n'
+      shell:signal_group 'TERM'
+      shell:wait()
+    end)
+  end)
+
   it('a shell reports 128 and the number of the signal', function()
     local project = support.project { ['main.lua'] = "print 'ready' io.stdout:flush() io.read()" }
     for name, status in pairs { TERM = 143, INT = 130, HUP = 129 } do

@@ -1,6 +1,6 @@
 //! Asking a session, from any process of its user.
 
-use crate::session::address::{folder, socket};
+use crate::session::address;
 use crate::sys::procfs::is_stopped;
 use crate::sys::signals::send;
 use crate::wire::control::{Reply, Request, Status};
@@ -9,7 +9,7 @@ use nix::unistd::{Pid, geteuid};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a client waits for a supervisor that should answer at once.
@@ -20,30 +20,23 @@ const STARTING: Duration = Duration::from_secs(1);
 
 /// The sessions of this user, by pid. Sockets whose owner is gone are removed.
 pub fn sessions() -> Vec<i32> {
-    let Ok(entries) = std::fs::read_dir(folder()) else { return Vec::new() };
-    let mut pids: Vec<i32> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let path = entry.path();
-            let pid = path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()?;
-            match UnixStream::connect(&path) {
-                Ok(_) => Some(pid),
-                Err(error) => {
-                    if error.kind() == io::ErrorKind::ConnectionRefused {
-                        let _ = std::fs::remove_file(&path);
-                    }
-                    None
-                }
+    let answers = |(pid, path): (Option<i32>, PathBuf)| match UnixStream::connect(&path) {
+        Ok(_) => pid,
+        Err(error) => {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                let _ = std::fs::remove_file(&path);
             }
-        })
-        .collect();
+            None
+        }
+    };
+    let mut pids: Vec<i32> = address::list().into_iter().filter_map(answers).collect();
     pids.sort_unstable();
     pids
 }
 
 /// Waits for the end of a supervisor that was told to stop; whether it came.
 pub fn has_ended(pid: i32) -> bool {
-    let path = socket(pid);
+    let path = address::find(pid);
     let deadline = Instant::now() + PATIENCE;
     // The socket goes last, and at once with a supervisor that is killed.
     while UnixStream::connect(&path).is_ok() {
@@ -103,7 +96,7 @@ impl std::fmt::Display for AskError {
 /// # Errors
 /// See [`AskError`].
 pub fn ask(pid: i32, request: &Request) -> Result<Reply, AskError> {
-    ask_at(&socket(pid), pid, request)
+    ask_at(&address::find(pid), pid, request)
 }
 
 /// The same for the program's own supervisor, which may still be about to listen.

@@ -12,13 +12,13 @@
 //! terminal sends goes to the whole process group, the supervisor included.
 
 use crate::session::address;
-use crate::session::own;
+use crate::session::own::Strangers;
 use crate::session::signals::{ENDING, listened};
 use crate::sys::descriptors::{close, open_numbers};
-use crate::sys::process::{Fate, exit_now, next_fate};
+use crate::sys::process::{Fate, exit_now, is_running, next_fate, own_pid};
 use crate::sys::signals::{self, Received, end_by};
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getpid, getsid};
+use nix::unistd::{Pid, getsid};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -40,11 +40,18 @@ pub fn run(supervisor: Pid, early: &[Signal]) -> Infallible {
         signals::discard(*signal);
         let _ = signals::send(supervisor, *signal as i32);
     }
+    let mut strangers = Strangers::default();
+    strangers.look(supervisor);
     loop {
         while let Some((pid, fate)) = next_fate() {
             if pid == supervisor.as_raw() {
-                supervisor_changed(supervisor, fate);
+                supervisor_changed(supervisor, fate, &strangers);
+            } else if !matches!(fate, Fate::Stopped(_)) {
+                strangers.ended(pid);
             }
+        }
+        if is_running(supervisor.as_raw()) {
+            strangers.look(supervisor);
         }
         pass_on(supervisor, signals::receive(&set));
     }
@@ -53,7 +60,7 @@ pub fn run(supervisor: Pid, early: &[Signal]) -> Infallible {
 fn pass_on(supervisor: Pid, signal: Received) {
     // The supervisor has got what the terminal sends to the group, but of a hang-up
     // only the leader of the session is told.
-    let is_hang_up = signal.number == libc::SIGHUP && getsid(None) == Ok(getpid());
+    let is_hang_up = signal.number == libc::SIGHUP && getsid(None) == Ok(own_pid());
     let is_meant_for_it = !signal.from_kernel || is_hang_up;
     if is_meant_for_it && signal.number != libc::SIGCHLD {
         let _ = signals::send(supervisor, signal.number);
@@ -64,7 +71,7 @@ fn pass_on(supervisor: Pid, signal: Received) {
     }
 }
 
-fn supervisor_changed(supervisor: Pid, fate: Fate) {
+fn supervisor_changed(supervisor: Pid, fate: Fate, strangers: &Strangers) {
     match fate {
         Fate::Stopped(signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)) => {
             if let Ok(signal) = Signal::try_from(signal) {
@@ -74,22 +81,22 @@ fn supervisor_changed(supervisor: Pid, fate: Fate) {
         }
         Fate::Stopped(_) => {}
         Fate::Exited(status) => {
-            clear_away();
+            clear_away(strangers);
             exit_now(status)
         }
         Fate::Killed(signal) => {
-            clear_away();
+            clear_away(strangers);
             end_by(signal)
         }
     }
 }
 
 /// Ends what a supervisor that was killed has left.
-fn clear_away() {
-    address::forget(getpid());
+fn clear_away(strangers: &Strangers) {
+    address::forget(own_pid().as_raw());
     loop {
         while next_fate().is_some() {}
-        if !own::kill_inherited() {
+        if !strangers.kill_others() {
             return;
         }
         std::thread::sleep(AGAIN);

@@ -6,10 +6,11 @@
 use crate::files::Stamp;
 use crate::session::invitation::Session;
 use crate::session::signals::DOORBELL;
+use crate::sys::process::own_pid;
 use crate::sys::shared::Shared;
 use crate::wire::board::{Board, Push};
 use crate::wire::record::{Dependencies, Index, Record};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 use std::time::Duration;
 
 /// How long to wait before looking again whether the board has room.
@@ -39,7 +40,7 @@ impl Channel {
         Channel {
             board,
             supervisor,
-            program: getpid(),
+            program: own_pid(),
             is_closed: false,
             record: Dependencies::default(),
         }
@@ -62,7 +63,7 @@ impl Channel {
 
     /// Whether this process is the program, and has not closed the channel.
     pub fn is_open(&self) -> bool {
-        !self.is_closed && getpid() == self.program
+        !self.is_closed && own_pid() == self.program
     }
 
     /// Nothing more is said in this timeline.
@@ -72,7 +73,7 @@ impl Channel {
 
     /// A clone, this process, is the program now.
     pub fn hand_over(&mut self) {
-        self.program = getpid();
+        self.program = own_pid();
     }
 
     /// Says a record.

@@ -17,14 +17,14 @@
 use super::carried::{Descriptors, Outside};
 use crate::sys::clone::{Side, clone_sibling};
 use crate::sys::copies;
-use crate::sys::process::{IntervalTimers, die_with_parent, exit_now, page_size};
+use crate::sys::process::{IntervalTimers, die_with_parent, exit_now, own_pid, page_size};
 use crate::sys::signals::{Mask, discard_pending, is_pending, wait_for};
 use crate::sys::stdio;
 use crate::sys::terminal::Modes;
 use crate::wire::board::Board;
 use crate::wire::letter::Letter;
 use crate::wire::order::{ORDER_RESUME, ORDER_SPARE, WAKE, summons};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 use std::sync::atomic::Ordering;
 
 /// As many bytes are copied by parked processes, so that the program that goes on need
@@ -88,7 +88,7 @@ fn park(board: &Board, supervisor: Pid, ahead: bool) -> Letter {
     let mut is_spare = false;
     loop {
         wait_for(WAKE);
-        let own = getpid().as_raw();
+        let own = own_pid().as_raw();
         // Somebody may send this signal to the whole process group.
         let take = |order| {
             let wake = summons(own, order);
@@ -139,6 +139,6 @@ fn begin(supervisor: Pid) {
 /// for the one that ran then.
 fn go_on(board: &Board) -> Letter {
     discard_pending();
-    board.program.store(getpid().as_raw(), Ordering::SeqCst);
+    board.program.store(own_pid().as_raw(), Ordering::SeqCst);
     Letter::decode(&board.letter())
 }

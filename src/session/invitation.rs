@@ -11,7 +11,7 @@ use super::signals::hand_on;
 use crate::report;
 use crate::sys::clone::fork;
 use crate::sys::descriptors::{facts, open_numbers, seek, set_close_on_exec};
-use crate::sys::process::{die_with_parent, exit_now};
+use crate::sys::process::{die_with_parent, exit_now, own_pid};
 use crate::sys::shared::Shared;
 use crate::sys::signals::{Mask, set_disposition};
 use crate::wire::board::Board;
@@ -19,7 +19,7 @@ use crate::wire::settings::Sink;
 use crate::wire::version;
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal};
-use nix::unistd::{ForkResult, Pid, getpid, getppid};
+use nix::unistd::{ForkResult, Pid, getppid};
 use std::ffi::CString;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
@@ -87,7 +87,7 @@ impl Command {
     /// # Errors
     /// As [`fork`]. A command that cannot be run says so itself.
     pub fn run(&self, mask: &Mask, ignores_children: bool, board: RawFd) -> nix::Result<i32> {
-        let supervisor = getpid();
+        let supervisor = own_pid();
         match fork()? {
             ForkResult::Parent { child } => {
                 hand_on(child);
@@ -104,7 +104,7 @@ impl Command {
         if let Some(input) = self.input {
             let _ = seek(libc::STDIN_FILENO, input);
         }
-        let environment = self.environment_of(getpid(), supervisor, board);
+        let environment = self.environment_of(own_pid(), supervisor, board);
         if ignores_children {
             let _ = set_disposition(Signal::SIGCHLD, SigHandler::SigIgn);
         }
@@ -184,7 +184,7 @@ impl Session {
     /// See [`JoinError`].
     pub fn of_this_process() -> Result<Option<Session>, JoinError> {
         let note = std::env::var(SESSION).unwrap_or_default();
-        let Some((board, theirs)) = accept(&note, getpid(), getppid()) else { return Ok(None) };
+        let Some((board, theirs)) = accept(&note, own_pid(), getppid()) else { return Ok(None) };
         if theirs != version() {
             return Err(JoinError::OtherVersion(theirs.to_owned()));
         }

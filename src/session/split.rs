@@ -4,7 +4,9 @@ use super::invitation::Session;
 use super::signals::{ORPHANED, hand_on, told_to_end};
 use crate::sys::clone::fork;
 use crate::sys::descriptors::position;
-use crate::sys::process::{Fate, IntervalTimers, exit_now, fate_of, hear_of_parent, is_running};
+use crate::sys::process::{
+    Fate, IntervalTimers, exit_now, fate_of, hear_of_parent, is_running, own_pid,
+};
 use crate::sys::shared::Shared;
 use crate::sys::signals::{Mask, is_ignored, set_disposition};
 use crate::sys::stdio;
@@ -12,7 +14,7 @@ use crate::wire::board::Board;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal};
-use nix::unistd::{ForkResult, Pid, getpid};
+use nix::unistd::{ForkResult, Pid};
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -57,7 +59,7 @@ pub fn split(
     }
     let (board, memory) = Shared::<Board>::new()?;
     let input = position(libc::STDIN_FILENO);
-    let own = getpid();
+    let own = own_pid();
     board.session.store(own.as_raw(), Ordering::Relaxed);
     let _ = stdio::flush_all();
     let timers = IntervalTimers::read();
@@ -89,7 +91,7 @@ pub fn split(
     if !hear_of_parent(own, ORPHANED) {
         exit_now(0);
     }
-    let supervisor = getpid();
+    let supervisor = own_pid();
     let forked = prctl::set_child_subreaper(true).and_then(|()| fork());
     match forked {
         // The guard returns it.

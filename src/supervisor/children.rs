@@ -6,7 +6,8 @@ use super::{Supervisor, milliseconds};
 use crate::files::Touch;
 use crate::session::own::send;
 use crate::session::signals::ORPHANED;
-use crate::sys::process::{Fate, has_child, is_child};
+use crate::sys::descriptors::has_reader;
+use crate::sys::process::{Fate, is_child};
 use crate::sys::procfs;
 use crate::sys::signals::Received;
 use nix::sys::signal::Signal;
@@ -35,8 +36,11 @@ impl Supervisor {
             }
             Ok(Signal::SIGCONT) => self.continue_program(),
             // What is sent to the pid that the shell knows, the guard passes on: it is
-            // meant for the program.
-            Ok(Signal::SIGUSR1 | Signal::SIGUSR2 | Signal::SIGALRM) if !signal.from_kernel => {
+            // meant for the program. What others send to this process they send to the
+            // whole group, and so to the program, too.
+            Ok(Signal::SIGUSR1 | Signal::SIGUSR2 | Signal::SIGALRM)
+                if signal.sender == self.birth.guard() =>
+            {
                 self.run.signal(signal.number);
             }
             _ => {}
@@ -76,6 +80,11 @@ impl Supervisor {
 
     fn program_ended(&mut self, status: i32) {
         self.run.ended();
+        if status == 128 + libc::SIGPIPE && !has_reader(libc::STDOUT_FILENO) {
+            // It has died of that nobody reads its output any more (`| head`), and as none
+            // of the next runs would be read either, the session ends as it did.
+            self.feed(Event::Terminate(libc::SIGPIPE));
+        }
         self.copies.end_unannounced(&self.timeline);
         self.copies.end_keeper();
         // What ends before `enable()` may do so for any of what the last run read.
@@ -150,7 +159,7 @@ impl Supervisor {
     }
 
     /// What the last run started after the resume point and has left behind.
-    pub(super) fn leftovers(&self) -> Vec<i32> {
+    pub(super) fn leftovers(&mut self) -> Vec<i32> {
         self.clearing.leftovers(self.copies.known(&self.timeline))
     }
 
@@ -180,13 +189,13 @@ impl Supervisor {
         self.clearing.ask(&others, self.settings.stop_signal);
         others.retain(|pid| procfs::is_alive(*pid));
         // A child that has ended but is not reaped yet is so in the next turn.
-        if !has_child() && others.is_empty() {
+        if self.clearing.is_alone() && others.is_empty() {
             self.feed(Event::AllGone);
         }
     }
 
     /// Processes of the session that are neither the program nor checkpoints.
-    pub(super) fn others(&self) -> Vec<i32> {
-        self.clearing.everything(self.copies.known(&self.timeline))
+    pub(super) fn others(&mut self) -> Vec<i32> {
+        self.clearing.everything(&self.copies.known(&self.timeline))
     }
 }

@@ -136,7 +136,7 @@ impl Supervisor {
             agenda: Agenda::new(delays(&settings)),
             run: Run::new(program.as_raw()),
             copies: Copies::new(board),
-            clearing: Clearing::new(guard),
+            clearing: Clearing::default(),
             outlets,
             settings,
         })
@@ -180,7 +180,7 @@ impl Supervisor {
         self.check_gone();
         self.feed(Event::Tick);
         self.decide();
-        for warning in self.sight.take_warnings() {
+        for warning in self.sight.take_warnings().into_iter().chain(self.clearing.take_warning()) {
             self.outlets.warn(&warning);
         }
         self.outlets.flush();
@@ -210,8 +210,16 @@ impl Supervisor {
         let machine = self.agenda.machine();
         let leftovers = (machine.is_clearing() || machine.is_ending()).then(|| now + LEFTOVERS);
         let batch = self.inbox.deadline(now).filter(|_| !machine.is_waking());
-        let deadline =
-            [machine.deadline(), leftovers, batch, self.sight.deadline(), self.copies.deadline()];
+        let outlets =
+            self.outlets.deadline().map(|at| at.saturating_duration_since(self.birth.began()));
+        let deadline = [
+            machine.deadline(),
+            leftovers,
+            batch,
+            self.sight.deadline(),
+            self.copies.deadline(),
+            outlets,
+        ];
         // Rounded up: waking a moment early would only mean waking twice.
         let milliseconds =
             |at: Time| at.saturating_sub(now).as_micros().div_ceil(1000).min(60_000) as u16;
@@ -266,7 +274,7 @@ impl Supervisor {
             }
             Action::End(signal) => self.end(signal),
             Action::KillAll => {
-                for pid in self.clearing.everything(HashSet::new()) {
+                for pid in self.clearing.everything(&HashSet::new()) {
                     send(pid, libc::SIGKILL);
                 }
             }

@@ -108,6 +108,11 @@ impl Outlets {
         self.server = None;
     }
 
+    /// When there is something to do though no descriptor says so.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.server.as_ref()?.deadline()
+    }
+
     /// What to wait for: clients, and readers of events that are behind.
     pub fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
         let clients = self.server.iter().flat_map(Server::descriptors).map(|(client, writing)| {

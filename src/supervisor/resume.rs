@@ -193,7 +193,8 @@ impl Supervisor {
         }
         self.run.signal(signal);
         self.run.signal(libc::SIGCONT);
-        self.clearing.ask(&self.others(), self.settings.stop_signal);
+        let others = self.others();
+        self.clearing.ask(&others, self.settings.stop_signal);
     }
 
     pub(super) fn exit(&mut self, signal: i32) {

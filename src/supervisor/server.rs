@@ -1,13 +1,14 @@
 //! Serving: the supervisor's end of the control socket. Never waits.
 
-use crate::session::address::{private_folder, socket};
+use crate::session::address;
 use crate::wire::control::{Reply, Request};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Pid, geteuid};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Clients at a time; the one that has been there longest makes room for the next.
 const MOST_CLIENTS: usize = 64;
@@ -15,11 +16,19 @@ const MOST_CLIENTS: usize = 64;
 /// The longest request: a path and a little.
 const LONGEST_REQUEST: usize = 8192;
 
+/// How long nobody is let in after this process had no descriptor or memory left for a client.
+/// The client that waits would wake the supervisor again and again.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The supervisor's end: listens, reads requests, sends replies; never waits.
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    /// Device and inode of the socket.
+    identity: Option<(u64, u64)>,
     connections: Vec<Connection>,
+    /// Until when nobody is let in.
+    paused: Option<Instant>,
 }
 
 /// One client.
@@ -35,8 +44,7 @@ impl Server {
     /// # Errors
     /// When the folder cannot be made or is not private, or the socket not bound.
     pub fn listen(session: Pid) -> io::Result<Server> {
-        private_folder()?;
-        let path = socket(session.as_raw());
+        let path = address::make(session.as_raw())?;
         // Under another name until it listens: whoever finds nobody listening takes it
         // for what a killed session has left, and removes it.
         let beginning = path.with_extension("new");
@@ -45,7 +53,8 @@ impl Server {
         listener.set_nonblocking(true)?;
         std::fs::set_permissions(&beginning, std::fs::Permissions::from_mode(0o600))?;
         std::fs::rename(&beginning, &path)?;
-        Ok(Server { listener, path, connections: Vec::new() })
+        let identity = identity(&path);
+        Ok(Server { listener, path, identity, connections: Vec::new(), paused: None })
     }
 
     /// The descriptors to wait for, and whether for room to write.
@@ -55,12 +64,19 @@ impl Server {
             .connections
             .iter()
             .map(|connection| (connection.stream.as_fd(), connection.reply.is_some()));
-        std::iter::once((self.listener.as_fd(), false)).chain(connections)
+        let listener = self.paused.is_none().then(|| (self.listener.as_fd(), false));
+        listener.into_iter().chain(connections)
+    }
+
+    /// When there is something to do though no descriptor says so.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.paused
     }
 
     /// Takes in what has arrived. Each complete request is answered by `answer`.
     pub fn serve(&mut self, mut answer: impl FnMut(Request) -> Reply) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        self.paused = self.paused.filter(|until| Instant::now() < *until);
+        while let Some(stream) = self.accept() {
             let allowed = getsockopt(&stream, PeerCredentials)
                 .is_ok_and(|peer| peer.uid() == geteuid().as_raw() || peer.uid() == 0);
             if allowed && stream.set_nonblocking(true).is_ok() {
@@ -72,12 +88,35 @@ impl Server {
         }
         self.connections.retain_mut(|connection| connection.advance(&mut answer).is_ok());
     }
+
+    fn accept(&mut self) -> Option<UnixStream> {
+        while self.paused.is_none() {
+            match self.listener.accept() {
+                Ok((stream, _)) => return Some(stream),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return None,
+                    // This client has gone; the next may be there.
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                    _ => self.paused = Some(Instant::now() + PAUSE),
+                },
+            }
+        }
+        None
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        // Another may have taken its place.
+        if identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 impl Connection {

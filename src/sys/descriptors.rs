@@ -199,6 +199,15 @@ fn option(descriptor: RawFd, name: libc::c_int) -> Option<libc::c_int> {
     (result == 0).then_some(value)
 }
 
+/// Whether somebody may read what is written to a descriptor: not so with a pipe whose
+/// other end is closed.
+pub fn has_reader(descriptor: RawFd) -> bool {
+    let mut state = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one pollfd; it does not wait.
+    let count = unsafe { libc::poll(&raw mut state, 1, 0) };
+    count != 1 || state.revents & libc::POLLERR == 0
+}
+
 /// Whether a descriptor is a terminal.
 pub fn is_terminal(descriptor: RawFd) -> bool {
     // SAFETY: takes a plain number.

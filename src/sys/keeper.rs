@@ -7,10 +7,12 @@
 //! merely lets go of the memory when it ends; the keeper is ended afterwards and
 //! gives it back meanwhile, in nobody's way.
 
+use super::descriptors::open_numbers;
 use super::procfs::is_alive;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::ffi::c_void;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// The keeper runs a few system calls and sleeps.
@@ -21,6 +23,9 @@ struct Birth {
     supervisor: i32,
     /// 0, then 1 when the keeper is ready, or 2 when it gives up.
     state: AtomicU32,
+    /// What to close where the kernel does not close all at once (before Linux 5.9, or
+    /// where a sandbox refuses that).
+    descriptors: Vec<RawFd>,
 }
 
 /// The keeper. It shares the caller's memory, its thread-local storage included,
@@ -32,11 +37,15 @@ extern "C" fn keep(birth: *mut c_void) -> libc::c_int {
     unsafe {
         let birth = &*birth.cast::<Birth>();
         // It has copies of all the caller's descriptors, and must hold none open.
-        let closed = libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) == 0;
+        if libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) != 0 {
+            for descriptor in &birth.descriptors {
+                libc::syscall(libc::SYS_close, *descriptor);
+            }
+        }
         let elsewhere = libc::chdir(c"/".as_ptr()) == 0;
         libc::prctl(libc::PR_SET_PDEATHSIG, Signal::SIGKILL as libc::c_ulong);
         let attended = libc::getppid() == birth.supervisor;
-        if !(closed && elsewhere && attended) {
+        if !(elsewhere && attended) {
             birth.state.store(2, Ordering::Release);
             libc::_exit(0);
         }
@@ -52,11 +61,13 @@ extern "C" fn keep(birth: *mut c_void) -> libc::c_int {
 /// blocked.
 ///
 /// # Errors
-/// `EAGAIN`, `ENOMEM`; `ENOSYS` before Linux 5.9, where descriptors could not be
-/// closed safely.
+/// `EAGAIN`, `ENOMEM`; `ESRCH` when the parent, or the keeper, is gone.
 pub fn start(announce: &AtomicI32, supervisor: nix::unistd::Pid) -> nix::Result<()> {
-    let birth: &'static Birth =
-        Box::leak(Box::new(Birth { supervisor: supervisor.as_raw(), state: AtomicU32::new(0) }));
+    let birth: &'static Birth = Box::leak(Box::new(Birth {
+        supervisor: supervisor.as_raw(),
+        state: AtomicU32::new(0),
+        descriptors: open_numbers(),
+    }));
     // The keeper's stack lives as long as the memory it keeps: it is never freed.
     // In words, as the end must be aligned to 16 bytes.
     let stack: &'static mut [u128] = Vec::leak(vec![0; STACK / size_of::<u128>()]);
@@ -83,5 +94,5 @@ pub fn start(announce: &AtomicI32, supervisor: nix::unistd::Pid) -> nix::Result<
         }
         std::thread::yield_now();
     }
-    if birth.state.load(Ordering::Acquire) == 1 { Ok(()) } else { Err(Errno::ENOSYS) }
+    if birth.state.load(Ordering::Acquire) == 1 { Ok(()) } else { Err(Errno::ESRCH) }
 }

@@ -8,6 +8,13 @@ use nix::unistd::Pid;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 
+/// The pid of this process. Asked of the kernel, as the glibc before 2.25 keeps what it
+/// once heard, and clones of this process have others.
+pub fn own_pid() -> Pid {
+    // SAFETY: takes nothing and cannot fail.
+    Pid::from_raw(unsafe { libc::syscall(libc::SYS_getpid) } as i32)
+}
+
 /// Ends this process at once: no `atexit`, no flushing of buffers that are
 /// copies of another process's.
 pub fn exit_now(status: i32) -> ! {

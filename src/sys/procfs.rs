@@ -1,5 +1,6 @@
 //! Other processes, as `/proc` shows them.
 
+use super::process::own_pid;
 use nix::time::ClockId;
 use nix::unistd::Pid;
 use std::collections::HashSet;
@@ -7,16 +8,39 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 /// When a process started, for comparison with others of this boot: clock ticks,
 /// and the pid where those are equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started(u64, i32);
+
+impl Started {
+    /// Whether the process of `self` came after that of `other`. Pids are given out in
+    /// turn, and begin anew at `most`: within a tick (10 ms) they do not go halfway round.
+    pub fn is_after(self, other: Started, most: i32) -> bool {
+        if self.0 != other.0 {
+            return self.0 > other.0;
+        }
+        let ahead = (self.1 - other.1).rem_euclid(most);
+        ahead > 0 && ahead < most / 2
+    }
+}
+
+/// The number that no pid reaches.
+pub fn most_pids() -> i32 {
+    static MOST: OnceLock<i32> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let read = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
+        // The default of small machines.
+        read.and_then(|text| text.trim().parse().ok()).unwrap_or(32768)
+    })
+}
 
 /// Whether what is mounted on `/proc` shows the PID namespace of this process.
 pub fn is_ours() -> bool {
-    std::fs::read_link("/proc/self").is_ok_and(|own| own == Path::new(&Pid::this().to_string()))
+    std::fs::read_link("/proc/self").is_ok_and(|own| own == Path::new(&own_pid().to_string()))
 }
 
 /// Facts from `/proc/<pid>/stat`.
@@ -119,7 +143,7 @@ pub fn writes(pid: i32, files: &[(u64, u64)]) -> bool {
 }
 
 /// The children of a process.
-fn children(pid: i32) -> Vec<i32> {
+pub fn children(pid: i32) -> Vec<i32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut found = Vec::new();
     for thread in threads.flatten() {
@@ -141,9 +165,15 @@ fn children_by_scan(pid: i32) -> Vec<i32> {
         .collect()
 }
 
+/// The name of a process, as the kernel has it; empty when it is gone.
+pub fn name(pid: i32) -> String {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(name.trim_ascii_end()).into_owned()
+}
+
 /// Whether this process has subprocesses now.
 pub fn has_children() -> bool {
-    let own = Pid::this();
+    let own = own_pid();
     std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"))
         .is_ok_and(|children| !children.trim().is_empty())
 }
@@ -169,6 +199,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pids_of_one_tick_are_in_the_order_in_which_they_are_given_out() {
+        let most = 32768;
+        assert!(Started(7, 400).is_after(Started(7, 399), most));
+        assert!(!Started(7, 399).is_after(Started(7, 400), most));
+        assert!(!Started(7, 400).is_after(Started(7, 400), most));
+        assert!(Started(7, 301).is_after(Started(7, 32767), most));
+        assert!(!Started(7, 32767).is_after(Started(7, 301), most));
+        assert!(Started(8, 301).is_after(Started(7, 400), most));
+    }
+
+    #[test]
     fn a_command_name_cannot_confuse_the_parser() {
         let line =
             "4242 (a) R 1 (b)) S 17 4242 4242 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1";
@@ -186,7 +227,7 @@ mod tests {
         assert!(children_by_scan(own).contains(&pid));
         assert!(descendants(&[Pid::this()], &HashSet::new()).contains(&pid));
         assert!(!descendants(&[Pid::this()], &HashSet::from([pid])).contains(&pid));
-        assert!(started(pid) > started(own));
+        assert!(started(pid).unwrap().is_after(started(own).unwrap(), most_pids()));
         assert!(is_alive(pid));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,11 +1,11 @@
 //! Signals: blocking them, reading them one by one, ending by one.
 
 use super::cerr;
-use super::process::exit_now;
+use super::process::{exit_now, own_pid};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 
@@ -98,7 +98,7 @@ pub fn take_default(signal: Signal) {
     let _ = set_disposition(signal, SigHandler::SigDfl);
     let mut set = SigSet::empty();
     set.add(signal);
-    let _ = kill(getpid(), signal);
+    let _ = kill(own_pid(), signal);
     let mut old = SigSet::empty();
     let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&set), Some(&mut old));
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old), None);

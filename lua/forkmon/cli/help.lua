@@ -162,8 +162,8 @@ function help.manual(version)
   end
   item(bold 'FORKMON_DISABLE', 'Run the program as if forkmon were not there.')
   section 'files'
-  item(bold '$XDG_RUNTIME_DIR/forkmon/PID.sock',
-    'Where a session listens for subcommands; below /tmp/forkmon-UID without that variable.')
+  item(bold '$XDG_RUNTIME_DIR/forkmon/NAMESPACE-PID.sock',
+    'Where a session listens for subcommands; in forkmon-UID in the temporary folder where that cannot be.')
   return concat(lines, '\n') .. '\n'
 end
 

@@ -29,7 +29,15 @@ function sessions.pid(word)
   return nil, format("'%s' is no PID", text.printable(word))
 end
 
---- What each session of this user says of itself.
+--- Whether a session is still there; what is left of one that is not is cleared away.
+local function lives(core, pid)
+  for _, other in ipairs(core.sessions()) do
+    if other == pid then return true end
+  end
+  return false
+end
+
+--- What each session of this user says of itself. One that ends meanwhile is none.
 ---@param core table
 ---@param verb 'summary'|'status'
 ---@return table[] list
@@ -40,7 +48,7 @@ function sessions.all(core, verb)
     local session, message = core.ask(pid, verb)
     if session then
       list[#list + 1] = session
-    else
+    elseif lives(core, pid) then
       silent[#silent + 1] = format('cannot ask %d: %s', pid, message)
     end
   end

@@ -5,6 +5,7 @@
 //! its number, which the kernel is asked for: a child of `vfork` shares all memory
 //! with the program (libuv starts processes so), and must not be taken for it.
 
+use crate::sys::process::own_pid;
 use crate::sys::slots::call::Observer;
 use nix::errno::Errno;
 use std::cell::UnsafeCell;
@@ -23,13 +24,13 @@ static BUSY: AtomicBool = AtomicBool::new(false);
 /// From now on calls of this thread are told to `observer`, which is kept for good.
 pub fn serve(observer: Box<dyn Observer>) {
     OBSERVER.store(Box::into_raw(Box::new(Box::leak(observer))), Ordering::Relaxed);
-    PROCESS.store(own_pid(), Ordering::Relaxed);
+    PROCESS.store(own_pid().as_raw(), Ordering::Relaxed);
     THREAD.store(own_thread(), Ordering::Release);
 }
 
 /// This process, a clone of the one that was served, is the program now.
 pub fn serve_this_process() {
-    PROCESS.store(own_pid(), Ordering::Relaxed);
+    PROCESS.store(own_pid().as_raw(), Ordering::Relaxed);
 }
 
 /// Nothing is told any more.
@@ -44,7 +45,9 @@ pub fn is_own_thread() -> bool {
 
 /// Whether what this code is about to do is the program's own.
 pub fn is_served() -> bool {
-    is_own_thread() && !BUSY.load(Ordering::Relaxed) && PROCESS.load(Ordering::Relaxed) == own_pid()
+    is_own_thread()
+        && !BUSY.load(Ordering::Relaxed)
+        && PROCESS.load(Ordering::Relaxed) == own_pid().as_raw()
 }
 
 /// Tells the observer something. `None` when it has failed: that is a defect of ours, which
@@ -83,10 +86,4 @@ impl<T> OfThread<T> {
 fn own_thread() -> usize {
     // SAFETY: has no precondition.
     unsafe { libc::pthread_self() as usize }
-}
-
-/// Asks the kernel, as the libc of before 2017 remembers what it was before a clone.
-fn own_pid() -> i32 {
-    // SAFETY: has no precondition and cannot fail.
-    unsafe { libc::syscall(libc::SYS_getpid) as i32 }
 }
