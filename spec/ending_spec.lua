@@ -92,14 +92,14 @@ support.each_lua(function(lua)
   end
 
   describe('of a program that died by SIGPIPE', function()
-    local function start(source, pipe)
+    local function pipeline(source, pipe)
       local project = support.project { ['main.lua'] = source, ['a.lua'] = 'return 1' }
       return support.start { 'bash', '-c', 'forkmon main.lua' .. pipe .. '; echo "status ${PIPESTATUS[0]}"',
         cwd = project.root, env = { PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' } }, project
     end
 
     it('it ends when nobody can read the output any more', function()
-      local shell = start("dofile 'a.lua' io.stdout:setvbuf 'line' while true do print 'ready' end", ' | head -1')
+      local shell = pipeline("dofile 'a.lua' io.stdout:setvbuf 'line' while true do print 'ready' end", ' | head -1')
       shell:expect 'ready\n'
       shell:expect 'status 141\n'
       shell:wait()
@@ -107,7 +107,7 @@ support.each_lua(function(lua)
     end)
 
     it('it goes on when somebody reads', function() -- the negative control
-      local shell, project = start([[
+      local shell, project = pipeline([[
         print(dofile 'a.lua')
         io.stdout:flush()
         os.execute('kill -PIPE ' .. io.open '/proc/self/stat':read '*l':match '%d+')
