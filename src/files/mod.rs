@@ -19,11 +19,14 @@
 //! reached) is polled, and the caller is told so once.
 
 pub mod answer;
+mod directories;
 pub mod path;
 mod route;
 mod stamp;
 mod table;
+mod touch;
 mod watcher;
 
 pub use stamp::{Stamp, TICK, content_digest, digest};
-pub use watcher::{Degraded, PathId, Touch, Watcher};
+pub use touch::{Degraded, PathId, Touch};
+pub use watcher::Watcher;

@@ -3,9 +3,11 @@
 //! Many paths share their directory, so that is walked once for all of them, and what
 //! is below a directory that is not there hangs on that one.
 
-use super::Stamp;
+use super::directories::{Directories, split};
 use super::route::{self, Place};
+use super::stamp::Stamp;
 use super::table::Table;
+use super::touch::{Degraded, PathId, Touch};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use nix::errno::Errno;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -15,62 +17,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// A path that was ever watched in this session.
-pub type PathId = u32;
-
-/// What happened to a path, as far as the events tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Touch {
-    /// Somebody closed it after writing, or moved something there: it is whole.
-    pub completed: bool,
-    /// It was created; more is likely to be written.
-    pub created: bool,
-    /// It was deleted or moved away.
-    pub removed: bool,
-    /// A directory or a link on the way was moved or replaced, and may have been so
-    /// only for a moment: what was read meanwhile need not be what is there again.
-    pub rerouted: bool,
-}
-
-/// Why paths are polled instead of watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Degraded {
-    /// `fs.inotify.max_user_instances` is reached, or there is no inotify.
-    NoInstance(Errno),
-    /// `fs.inotify.max_user_watches` is reached.
-    NoWatches,
-    /// The directory is on a file system that reports no changes made elsewhere.
-    Remote(PathBuf),
-    /// The directory cannot be watched.
-    Unwatchable(PathBuf, Errno),
-}
-
 /// Who walks: a path, or a directory on behalf of the paths in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Subject {
     Path(PathId),
     Directory(usize),
-}
-
-/// A directory, as the paths in it spell it.
-struct Directory {
-    path: Vec<u8>,
-    /// Its watch, if it exists and can be watched.
-    wd: Option<WatchDescriptor>,
-    poll: bool,
-    members: Vec<PathId>,
-    /// The nearest of the directories known before whose path this one begins with.
-    above: Option<usize>,
-    /// Those it is that to: where they lead is looked at anew when this one's is.
-    below: Vec<usize>,
-}
-
-impl Directory {
-    /// It was not there when what tells of its coming was watched already: as
-    /// long as no event comes, nothing in it is there.
-    fn is_absent(&self) -> bool {
-        self.wd.is_none() && !self.poll
-    }
 }
 
 /// A path that is watched.
@@ -85,8 +36,7 @@ pub struct Watcher {
     inotify: Option<Inotify>,
     ids: FxHashMap<Rc<[u8]>, PathId>,
     paths: Vec<Entry>,
-    homes: FxHashMap<Vec<u8>, usize>,
-    directories: Vec<Directory>,
+    directories: Directories,
     table: Table<WatchDescriptor, Subject>,
     /// Directories by their real path, as long as that leads to them.
     watched: FxHashMap<PathBuf, WatchDescriptor>,
@@ -119,8 +69,7 @@ impl Watcher {
             inotify: None,
             ids: FxHashMap::default(),
             paths: Vec::new(),
-            homes: FxHashMap::default(),
-            directories: Vec::new(),
+            directories: Directories::default(),
             table: Table::default(),
             watched: FxHashMap::default(),
             polled: FxHashSet::default(),
@@ -335,25 +284,10 @@ impl Watcher {
 
     /// The directory of this spelling, which is followed from the first time on.
     fn home(&mut self, path: &[u8]) -> usize {
-        if let Some(&home) = self.homes.get(path) {
-            return home;
+        let (home, is_new) = self.directories.spelled(path);
+        if is_new {
+            self.find_directory(home);
         }
-        let home = self.directories.len();
-        let mut ancestors = std::iter::successors(split(path), |(path, _)| split(path));
-        let above = ancestors.find_map(|(path, _)| self.homes.get(path).copied());
-        if let Some(above) = above {
-            self.directories[above].below.push(home);
-        }
-        self.homes.insert(path.to_vec(), home);
-        self.directories.push(Directory {
-            path: path.to_vec(),
-            wd: None,
-            poll: false,
-            members: Vec::new(),
-            above,
-            below: Vec::new(),
-        });
-        self.find_directory(home);
         home
     }
 
@@ -532,12 +466,6 @@ impl Watcher {
     fn degrade(&mut self, reason: Degraded) {
         self.degraded.push(reason);
     }
-}
-
-/// The directory of a path, as it is spelled, and the name there.
-fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    let slash = path.iter().rposition(|byte| *byte == b'/')?;
-    Some((&path[..slash], &path[slash + 1..]))
 }
 
 fn errno(error: &io::Error) -> Errno {

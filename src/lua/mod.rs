@@ -30,7 +30,7 @@ const LUA: &str = "LuaJIT";
 const IDENTITY: crate::sys::lua::Identity =
     [(c"VERSION", env!("CARGO_PKG_VERSION")), (c"LUA", LUA), (c"PLATFORM", std::env::consts::OS)];
 
-crate::sys::lua::entrance!(super::IDENTITY, super::module);
+crate::sys::lua::entrance!(crate::lua::IDENTITY, crate::lua::module);
 
 /// The module: `require 'forkmon.core'`.
 pub fn module(lua: &Lua) -> Result<Table> {

@@ -7,6 +7,7 @@ use crate::files::path::{absolute, working_directory};
 use crate::program::scout::Scout;
 use crate::program::searches::Search;
 use crate::program::{Change, Program};
+use crate::report;
 use mlua::{Error, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use std::cell::RefCell;
 
@@ -28,6 +29,10 @@ const WATCHED: &str = "forkmon.watched";
 /// Adds these functions to the module.
 pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
     let add = |name: &str, function: Result<Function>| core.set(name, function?);
+    crate::sys::lua::say_failures_by(|error| match error {
+        Some(error) => report::warn_bytes(error),
+        None => report::warn_of_memory(),
+    });
 
     add(
         "hook",

@@ -12,12 +12,24 @@ pub use mlua::ffi::lua_State;
 use mlua::{Function, Lua, Result, Table, Value};
 use nix::sys::signal::Signal;
 use std::ffi::{CStr, c_char, c_int};
+use std::sync::OnceLock;
 
 /// What makes the module.
 pub type Build = fn(&Lua) -> Result<Table>;
 
 /// What tells a core from others, by name, in strings that end in a zero byte.
 pub type Identity = [(&'static CStr, &'static str); 3];
+
+/// Says what an observer has failed with; nothing when there was no memory for it.
+pub type Failed = fn(Option<&[u8]>);
+
+/// See [`say_failures_by`].
+static FAILED: OnceLock<Failed> = OnceLock::new();
+
+/// What says that an observer has failed. The first one stays.
+pub fn say_failures_by(failed: Failed) {
+    FAILED.get_or_init(|| failed);
+}
 
 /// Defines the function that `require 'forkmon.core'` calls; see [`enter`].
 macro_rules! entrance {
@@ -194,8 +206,13 @@ unsafe extern "C-unwind" fn hooked<const N: c_int>(state: *mut ffi::lua_State) -
 /// program at the end of its stack is in no need of hearing it twice, and one at the
 /// end of its memory is told what that means.
 unsafe fn report(state: *mut ffi::lua_State, failure: c_int) {
+    let say = |error| {
+        if let Some(say) = FAILED.get() {
+            say(error);
+        }
+    };
     if failure == ffi::LUA_ERRMEM {
-        return crate::report::warn_of_memory();
+        return say(None);
     }
     // SAFETY: `state` is valid and has the error value on top; the bytes are
     // used before anything can collect them.
@@ -205,7 +222,7 @@ unsafe fn report(state: *mut ffi::lua_State, failure: c_int) {
         if !text.is_null() {
             let bytes = std::slice::from_raw_parts(text.cast::<u8>(), length);
             if !bytes.windows(OVERFLOW.len()).any(|part| part == OVERFLOW) {
-                crate::report::warn_bytes(bytes);
+                say(Some(bytes));
             }
         }
     }

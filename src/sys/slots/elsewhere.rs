@@ -1,7 +1,7 @@
 //! Systems whose calling conventions or loader the hooks are not made for.
 
 use super::call::Observer;
-use super::{Found, Unsupported};
+use super::found::{Found, Unsupported};
 
 /// Declines.
 ///

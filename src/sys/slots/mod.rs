@@ -22,6 +22,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod call;
+mod found;
 #[cfg(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod glibc;
 #[cfg(not(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -29,26 +30,5 @@ mod glibc;
 mod glibc;
 
 pub use call::{Act, Call, Folder, Observer, Outcome, Place, Verdict};
+pub use found::{Found, Unsupported};
 pub use glibc::{install, look, remove, serve_this_process};
-
-/// What came of a look at the loaded objects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Slots that lead to a hook now and did not before.
-    pub hooked: usize,
-    /// Slots that could not be written to.
-    pub refused: usize,
-}
-
-/// What C code asks cannot be seen here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unsupported;
-
-impl std::fmt::Display for Unsupported {
-    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
-        out.write_str(
-            "what C code opens and asks for is seen on x86-64 and aarch64 with glibc only; \
-             what Lua does is seen as always",
-        )
-    }
-}

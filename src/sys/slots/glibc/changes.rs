@@ -3,8 +3,9 @@
 //! Something that gets another name, or another one, is changed in two places: of both is told.
 //! What is changed by a descriptor was opened before.
 
-use super::hook::{Function, Hook, done, failed, hooks, name};
+use super::hook::{done, failed, hooks};
 use super::served::{is_served, tell};
+use super::table::{Function, Hook, name};
 use crate::sys::slots::call::{Act, Call, Outcome, Place, Verdict};
 use libc::{dev_t, gid_t, mode_t, off_t, timespec, timeval, uid_t, utimbuf};
 use std::ffi::{c_char, c_int, c_uint};

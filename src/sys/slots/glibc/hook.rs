@@ -1,26 +1,9 @@
-//! A function of libc and what stands in for it.
+//! What stands in for a function of libc: tells, and makes the call.
 
+use super::looks::look_if_loaded;
 use super::served::{is_served, tell};
 use crate::sys::slots::call::{Call, Observer, Outcome, Verdict};
 use std::ffi::{CStr, c_char, c_int};
-use std::sync::atomic::AtomicUsize;
-
-/// A function of libc, and ours.
-pub struct Hook {
-    /// Its name.
-    pub name: &'static CStr,
-    /// Where the program's calls would have gone; 0 until that is known. Ours is not
-    /// reached before.
-    pub original: AtomicUsize,
-    /// Ours.
-    pub function: Function,
-}
-
-/// The address of a function.
-pub struct Function(pub *const ());
-
-// SAFETY: the address of code, which is never read or written through.
-unsafe impl Sync for Function {}
 
 /// Makes a call, and tells of it if it is to be told.
 ///
@@ -33,7 +16,7 @@ pub fn through<'a, R>(
     if !is_served() {
         return make();
     }
-    super::look_if_loaded();
+    look_if_loaded();
     let Some(call) = call() else { return make() };
     let verdict = tell(|observer: &dyn Observer| observer.before(&call));
     let result = make();
@@ -85,10 +68,10 @@ macro_rules! hooks {
             pub mod $name {
                 use super::*;
 
-                pub static HOOK: $crate::sys::slots::glibc::hook::Hook = $crate::sys::slots::glibc::hook::Hook {
-                    name: $crate::sys::slots::glibc::hook::name(concat!(stringify!($name), "\0")),
+                pub static HOOK: $crate::sys::slots::glibc::table::Hook = $crate::sys::slots::glibc::table::Hook {
+                    name: $crate::sys::slots::glibc::table::name(concat!(stringify!($name), "\0")),
                     original: std::sync::atomic::AtomicUsize::new(0),
-                    function: $crate::sys::slots::glibc::hook::Function(enter as *const ()),
+                    function: $crate::sys::slots::glibc::table::Function(enter as *const ()),
                 };
 
                 // SAFETY: called by C code as the function that it stands in for. `C-unwind`,
@@ -119,7 +102,7 @@ macro_rules! hooks {
         )*
 
         /// All of them.
-        pub static HOOKS: &[&$crate::sys::slots::glibc::hook::Hook] = &[$(&$name::HOOK),*];
+        pub static HOOKS: &[&$crate::sys::slots::glibc::table::Hook] = &[$(&$name::HOOK),*];
     };
 }
 
@@ -143,11 +126,3 @@ macro_rules! call {
 }
 
 pub(crate) use {call, hooks};
-
-/// A name with a zero at its end.
-pub const fn name(text: &'static str) -> &'static CStr {
-    match CStr::from_bytes_with_nul(text.as_bytes()) {
-        Ok(name) => name,
-        Err(_) => panic!("the name has a zero in it"),
-    }
-}

@@ -5,8 +5,9 @@
 //! libc: the names of the one are taken from its filter; the other can be told which functions
 //! to use, and is told to use ours.
 
-use super::hook::{Function, Hook, call, done, failed, hooks, name, through};
+use super::hook::{call, done, failed, hooks, through};
 use super::served::{OfThread, is_own_thread, is_served, tell};
+use super::table::{Function, Hook, name};
 use crate::sys::slots::call::Verdict;
 use crate::sys::slots::call::{Call, Folder, Outcome, Place};
 use crate::sys::status::Fields;

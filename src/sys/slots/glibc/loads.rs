@@ -8,12 +8,14 @@
 //! LuaJIT's `ffi.C` finds functions by `dlsym`: where that would be one that is hooked, it gets
 //! the hook.
 
-use super::hook::{Function, Hook};
+use super::looks::{expect_more, look_if_loaded};
+use super::objects::adopt;
 use super::served::{is_served, tell};
+use super::table::{Function, Hook, find};
 use crate::sys::slots::call::{Call, Place};
 use std::arch::naked_asm;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 /// All of them.
 pub static HOOKS: &[&Hook] = &[&DLOPEN, &DLSYM];
@@ -30,18 +32,10 @@ static DLSYM: Hook = Hook {
     function: Function(enter_dlsym as *const ()),
 };
 
-/// There may be objects that have not been looked at.
-static LOADED: AtomicBool = AtomicBool::new(false);
-
-/// Whether there may be objects that have not been looked at; asked once.
-pub fn take_loaded() -> bool {
-    LOADED.load(Ordering::Relaxed) && LOADED.swap(false, Ordering::Relaxed)
-}
-
 /// Before `dlopen`; the answer is always "go on".
 extern "C" fn before_dlopen(path: *const c_char, _: c_int) -> usize {
     if is_served() {
-        LOADED.store(true, Ordering::Relaxed);
+        expect_more();
         // SAFETY: what the C function was given.
         if let Some(place) = unsafe { Place::new(path) } {
             tell(|observer| observer.before(&Call::Load { place }));
@@ -55,16 +49,16 @@ extern "C" fn before_dlsym(library: *mut c_void, name: *const c_char) -> usize {
     if !is_served() {
         return 0;
     }
-    super::look_if_loaded();
+    look_if_loaded();
     if library == libc::RTLD_NEXT || name.is_null() {
         return 0;
     }
     // SAFETY: what the C function was given.
-    let Some(hook) = super::find(unsafe { CStr::from_ptr(name) }) else { return 0 };
+    let Some(hook) = find(unsafe { CStr::from_ptr(name) }) else { return 0 };
     // SAFETY: likewise; that it is our library which asks makes no difference for
     // a function of libc.
     let found = unsafe { libc::dlsym(library, name) } as usize;
-    if found != 0 && super::objects::adopt(hook, found) { hook.function.0 as usize } else { 0 }
+    if found != 0 && adopt(hook, found) { hook.function.0 as usize } else { 0 }
 }
 
 /// Calls the first function with the two arguments; returns what it returns, or, if that

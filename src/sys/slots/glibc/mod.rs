@@ -5,23 +5,19 @@ mod changes;
 mod hook;
 mod lists;
 mod loads;
+mod looks;
 mod objects;
 mod opens;
 mod raw;
 mod served;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use super::{Found, Unsupported};
 use crate::sys::slots::call::Observer;
-use hook::Hook;
-use objects::Objects;
-use served::OfThread;
+use crate::sys::slots::found::{Found, Unsupported};
 pub use served::serve_this_process;
-use std::ffi::{CStr, c_void};
-use std::sync::OnceLock;
-
-static OBJECTS: OfThread<Option<Objects>> = OfThread::new(None);
+use std::ffi::c_void;
 
 /// From now on this thread's calls are told to `observer`, which is kept for good. A clone
 /// that becomes the program says so by [`serve_this_process`].
@@ -40,41 +36,23 @@ pub fn install(observer: Box<dyn Observer>) -> Result<Found, Unsupported> {
 /// Has all calls go where they went, those through addresses that somebody has kept aside.
 pub fn remove() {
     served::serve_nobody();
-    OBJECTS.with(|objects| objects.take().unwrap_or_default().restore());
+    looks::restore();
 }
 
 /// Looks at libraries that were loaded since. Needs not be called for those
 /// that `dlopen` loads.
 pub fn look() -> Found {
-    OBJECTS.with(|objects| objects.get_or_insert_default().look())
-}
-
-fn look_if_loaded() {
-    if loads::take_loaded() {
-        look();
-    }
-}
-
-/// The hook of a function.
-fn find(name: &CStr) -> Option<&'static Hook> {
-    static SORTED: OnceLock<Vec<&'static Hook>> = OnceLock::new();
-    let sorted = SORTED.get_or_init(|| {
-        let all = [
-            opens::HOOKS,
-            asks::HOOKS,
-            lists::HOOKS,
-            lists::OWN,
-            changes::HOOKS,
-            changes::WITH_TWO,
-            loads::HOOKS,
-            raw::HOOKS,
-        ];
-        let mut sorted = all.concat();
-        sorted.sort_by_key(|hook| hook.name);
-        sorted
-    });
-    let at = sorted.binary_search_by_key(&name, |hook| hook.name).ok()?;
-    Some(sorted[at])
+    table::fill(&[
+        opens::HOOKS,
+        asks::HOOKS,
+        lists::HOOKS,
+        lists::OWN,
+        changes::HOOKS,
+        changes::WITH_TWO,
+        loads::HOOKS,
+        raw::HOOKS,
+    ]);
+    looks::look()
 }
 
 /// Has this library stay loaded, as slots of others lead into it: `lua_close` would unload it.

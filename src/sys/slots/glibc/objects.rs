@@ -13,8 +13,8 @@
 //!
 //! Slots that were sealed after binding (RELRO) are unsealed for the moment.
 
-use super::hook::Hook;
-use crate::sys::slots::Found;
+use super::table::{self, Hook};
+use crate::sys::slots::found::Found;
 use libc::{Elf64_Phdr, Elf64_Sym, dl_phdr_info};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ops::Range;
@@ -206,7 +206,7 @@ impl Object {
                 if found.st_shndx != 0 {
                     continue;
                 }
-                let Some(hook) = super::find(self.string(found.st_name as usize)) else { continue };
+                let Some(hook) = table::find(self.string(found.st_name as usize)) else { continue };
                 act(Slot {
                     hook,
                     at: self.base.wrapping_add(relocation.offset as usize) as *const AtomicUsize,

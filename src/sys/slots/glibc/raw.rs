@@ -5,8 +5,9 @@
 //! as the caller left it, as some calls return twice, or on another stack.
 
 use super::asks::fields;
-use super::hook::{Function, Hook, call, failed};
+use super::hook::{call, failed};
 use super::served::{is_served, tell};
+use super::table::{Function, Hook};
 use crate::sys::slots::call::{Act, Call, Outcome, Place, Verdict};
 use crate::sys::status::{Fields, Status};
 use std::arch::naked_asm;

@@ -1,5 +1,6 @@
 //! The calls of a C library, which is built in ways that lead to each kind of slot.
 
+use super::objects::Objects;
 use super::*;
 use crate::files::path::tests::scratch;
 use crate::sys::slots::{Call, Folder, Outcome, Place, Verdict};
