@@ -8,12 +8,17 @@ LUAS = $(shell for lua in lua5.1 lua5.2 lua5.3 lua5.4 luajit; do \
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo test check-rust check-lua rocks specs soak bench dist clean
+# Any Lua will do for a script without libraries.
+ANY_LUA = $(shell for lua in lua5.4 lua5.3 lua5.2 lua5.1 luajit lua; do \
+	command -v $$lua && break; done)
+
+.PHONY: help demo test check-rust check-lua rooms rocks specs soak bench dist clean
 
 help:
 	@echo "make demo    install what is missing, build, and show the quick example"
 	@echo "make test    install what is missing, and run every check and spec on every Lua"
 	@echo "make specs   run the specs only, on the rocks that are installed (make rocks)"
+	@echo "make rooms   list which folders of the source import which, and what is wrong there"
 	@echo "make soak MINUTES=10 [SEED=n]   random programs and edits on every Lua in turn"
 	@echo "make bench   measure, print the tables and write them to docs/performance.md"
 	@echo "make dist    make the source rock, which luarocks install takes, of the last commit"
@@ -52,6 +57,9 @@ check-rust:
 	cargo clippy --locked --quiet --manifest-path bench/floor/Cargo.toml --target-dir target/floor -- -D warnings
 	@echo "== documentation"
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --document-private-items --features lua54
+
+rooms:
+	@$(ANY_LUA) spec/rooms.lua
 
 rocks:
 	@set -e; for lua in $(LUAS); do echo "== rock for $$lua"; sh spec/install.sh $$lua; done
