@@ -158,7 +158,7 @@ impl Descriptors {
     }
 
     /// Finds out which files the program writes anew, for a resume to cut them.
-    pub fn note_rewritten(&mut self, emptied: &Emptied) {
+    fn note_rewritten(&mut self, emptied: &Emptied) {
         for open in &mut self.open {
             if open.position.is_some() && open.is_rewritten(emptied.get(&open.descriptor)) {
                 open.rewritten =
@@ -178,7 +178,7 @@ impl Descriptors {
 
     /// What, if anything, forbids a checkpoint. `reopens`: the program has said
     /// that it opens its connections anew after a resume.
-    pub fn obstacle(&self, outside: &Outside, reopens: bool) -> Option<Obstacle> {
+    fn obstacle(&self, outside: &Outside, reopens: bool) -> Option<Obstacle> {
         if self.unlisted.is_some() {
             return self.unlisted;
         }

@@ -15,13 +15,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// What separates templates (`package.config`), where paths are as they are on Linux.
-pub const SEPARATOR: u8 = b';';
+const SEPARATOR: u8 = b';';
 
 /// What stands for the name in a template.
 const MARK: u8 = b'?';
 
 /// The templates in a search path, in order, with where each of them begins.
-pub fn templates_of(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+fn templates_of(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut next = 0;
     let all = path.split(|byte| *byte == SEPARATOR).map(move |template| {
         let at = next;
@@ -45,7 +45,7 @@ pub fn fill(place: &mut Vec<u8>, template: &[u8], name: &[u8]) {
 /// Directories that searches look into and that are not there. What is below one of
 /// them is not there either, which one look at it shows for all.
 #[derive(Default)]
-pub struct Gaps {
+struct Gaps {
     /// With what the last look in this search has shown.
     gaps: Vec<(Vec<u8>, Option<bool>)>,
     /// Directories that are there, and no gaps.
@@ -57,7 +57,7 @@ const MOST_GAPS: usize = 16;
 
 impl Gaps {
     /// What is known is of an earlier moment from now on.
-    pub fn expire(&mut self) {
+    fn expire(&mut self) {
         for (_, is_gap) in &mut self.gaps {
             *is_gap = None;
         }
@@ -65,7 +65,7 @@ impl Gaps {
 
     /// Whether an absolute path is known not to be there, after a look at the gap
     /// that it would be in.
-    pub fn swallow(&mut self, path: &[u8]) -> bool {
+    fn swallow(&mut self, path: &[u8]) -> bool {
         let is_below = |gap: &[u8]| path.starts_with(gap) && path.get(gap.len()) == Some(&b'/');
         let gap = self.gaps.iter_mut().find(|(gap, _)| is_below(gap));
         gap.is_some_and(|(gap, is_gap)| *is_gap.get_or_insert_with(|| is_absent(gap)))
