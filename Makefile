@@ -6,6 +6,11 @@ FEATURES := lua51 lua52 lua53 lua54 lua55 luajit
 LUAS = $(shell for lua in lua5.1 lua5.2 lua5.3 lua5.4 luajit; do \
 	command -v $$lua >/dev/null && echo $$lua; done) lua5.5
 
+# LLVM's linker takes a % in a path for a place to fill in, and finds no such folder.
+ifneq (,$(findstring %,$(CURDIR)))
+export RUSTFLAGS += -C link-arg=-fuse-ld=bfd
+endif
+
 MAKEFLAGS += --no-print-directory
 
 # Any Lua will do for a script without libraries.

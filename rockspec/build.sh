@@ -49,6 +49,11 @@ check_cargo() {
     fi
 }
 
+# LLVM's linker takes a % in a path for a place to fill in, and finds no such folder.
+case $PWD in
+    *%*) export RUSTFLAGS="${RUSTFLAGS-} -C link-arg=-fuse-ld=bfd" ;;
+esac
+
 case ${1-}:$# in
     check:1)
         check_cargo

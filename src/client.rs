@@ -36,7 +36,7 @@ pub fn sessions() -> Vec<i32> {
 
 /// Waits for the end of a supervisor that was told to stop; whether it came.
 pub fn has_ended(pid: i32) -> bool {
-    let path = address::find(pid);
+    let Some(path) = address::socket(pid) else { return true };
     let deadline = Instant::now() + PATIENCE;
     // The socket goes last, and at once with a supervisor that is killed.
     while UnixStream::connect(&path).is_ok() {
@@ -96,7 +96,7 @@ impl std::fmt::Display for AskError {
 /// # Errors
 /// See [`AskError`].
 pub fn ask(pid: i32, request: &Request) -> Result<Reply, AskError> {
-    ask_at(&address::find(pid), pid, request)
+    ask_at(&address::socket(pid).ok_or_else(|| no_session(pid))?, pid, request)
 }
 
 /// The same for the program's own supervisor, which may still be about to listen.
@@ -115,16 +115,19 @@ pub fn ask_own(pid: i32, request: &Request) -> Result<Reply, AskError> {
     }
 }
 
+/// Why there is no session of this process that could be asked.
+fn no_session(pid: i32) -> AskError {
+    let owner = std::fs::metadata(format!("/proc/{pid}")).map(|process| process.uid());
+    if owner.is_ok_and(|uid| uid != geteuid().as_raw()) {
+        AskError::NotOurs
+    } else {
+        AskError::NoSuchSession
+    }
+}
+
 fn ask_at(path: &Path, pid: i32, request: &Request) -> Result<Reply, AskError> {
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            let owner = std::fs::metadata(format!("/proc/{pid}")).map(|process| process.uid());
-            if owner.is_ok_and(|uid| uid != geteuid().as_raw()) {
-                AskError::NotOurs
-            } else {
-                AskError::NoSuchSession
-            }
-        }
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => no_session(pid),
         io::ErrorKind::PermissionDenied => AskError::NotOurs,
         _ => AskError::NoAnswer(error),
     })?;

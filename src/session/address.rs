@@ -2,9 +2,8 @@
 //!
 //! Theory of operation. Each session has a socket in a folder that only its user can
 //! enter. It is called after the process that the shell started and the PID namespace
-//! that this number belongs to, as containers may share the folder. A folder serves only
-//! if the socket's path fits into a socket address. So there are several, and who asks
-//! looks into all of them: whoever began the session may have found other ones usable.
+//! that this number belongs to, as containers may share the folder. Whoever asks finds it
+//! by the same rule, from the same environment.
 
 use nix::unistd::geteuid;
 use std::io;
@@ -20,44 +19,36 @@ const LONGEST_NAME: usize = 26;
 
 const SUFFIX: &str = ".sock";
 
-/// The folders that sockets may be in: below `$XDG_RUNTIME_DIR`, else a private one in the
-/// temporary directory, else in `/tmp`.
-fn folders() -> Vec<PathBuf> {
+/// The folder for sockets: below `$XDG_RUNTIME_DIR`, else a private one in the temporary
+/// folder, else one in `/tmp`. One that is not there, or whose path is too long for the
+/// address of a socket, does not serve.
+fn folder() -> PathBuf {
+    let fits = |folder: &PathBuf| folder.as_os_str().len() + 1 + LONGEST_NAME <= LONGEST_SOCKET;
     let private = format!("forkmon-{}", geteuid());
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let mut folders: Vec<PathBuf> = runtime
-        .filter(|runtime| runtime.is_absolute())
+    runtime
+        .filter(|runtime| runtime.is_absolute() && runtime.is_dir())
         .map(|runtime| runtime.join("forkmon"))
-        .into_iter()
-        .chain([std::env::temp_dir(), "/tmp".into()].map(|temporary| temporary.join(&private)))
-        .filter(|folder| folder.as_os_str().len() + 1 + LONGEST_NAME <= LONGEST_SOCKET)
-        .collect();
-    folders.dedup();
-    folders
+        .filter(fits)
+        .or_else(|| Some(std::env::temp_dir().join(&private)).filter(fits))
+        .unwrap_or_else(|| Path::new("/tmp").join(&private))
 }
 
-/// Makes a folder for sockets, and returns the path for that of a session.
+/// Makes the folder for sockets, and returns the path for that of a session.
 ///
 /// # Errors
-/// When none can be made, why not the last. When one is there that somebody else could have
-/// prepared: others are not looked for then, as it should be known.
+/// When it cannot be made, or is there and somebody else could have prepared it.
 pub fn make(session: i32) -> io::Result<PathBuf> {
-    let mut result =
-        Err(io::Error::other("no folder has a path that is short enough for a socket"));
-    for folder in folders() {
-        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                let text = format!("'{}' cannot be made: {error}", folder.display());
-                result = Err(io::Error::other(text));
-            }
-            _ if is_private(&folder) => return Ok(folder.join(name(session))),
-            _ => {
-                let text = format!("the folder '{}' is not this user's alone", folder.display());
-                return Err(io::Error::other(text));
-            }
+    let folder = folder();
+    let problem =
+        |what: &str| Err(io::Error::other(format!("the folder '{}' {what}", folder.display())));
+    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            problem(&format!("cannot be made: {error}"))
         }
+        _ if is_private(&folder) => Ok(folder.join(name(session))),
+        _ => problem("is not this user's alone"),
     }
-    result
 }
 
 /// Whether a folder is one that nobody else could have prepared.
@@ -67,22 +58,19 @@ fn is_private(folder: &Path) -> bool {
     })
 }
 
-/// The socket of a session, where there is one; else where it would be.
-pub fn find(session: i32) -> PathBuf {
-    let mut paths = folders().into_iter().filter(|folder| is_private(folder));
-    let name = name(session);
-    let first = paths.next().unwrap_or_default().join(&name);
-    if first.exists() {
-        return first;
-    }
-    paths.map(|folder| folder.join(&name)).find(|path| path.exists()).unwrap_or(first)
+/// The socket of a session, unless somebody else could have put it there.
+pub fn socket(session: i32) -> Option<PathBuf> {
+    let folder = folder();
+    is_private(&folder).then(|| folder.join(name(session)))
 }
 
 /// All sockets, with the session where that is one of this PID namespace.
 pub fn list() -> Vec<(Option<i32>, PathBuf)> {
-    let entries = folders().into_iter().filter(|folder| is_private(folder));
-    let entries = entries.filter_map(|folder| std::fs::read_dir(folder).ok());
-    let paths = entries.flat_map(|entries| entries.flatten().map(|entry| entry.path()));
+    let folder = folder();
+    if !is_private(&folder) {
+        return Vec::new();
+    }
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let namespace = namespace();
     let session = |path: PathBuf| {
         let name = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
@@ -90,12 +78,14 @@ pub fn list() -> Vec<(Option<i32>, PathBuf)> {
         let is_here = of.parse() == Ok(namespace);
         Some((session.parse().ok().filter(|_| is_here), path))
     };
-    paths.filter_map(session).collect()
+    entries.flatten().map(|entry| entry.path()).filter_map(session).collect()
 }
 
 /// Removes what a session that has ended may have left.
 pub fn forget(session: i32) {
-    let _ = std::fs::remove_file(find(session));
+    if let Some(socket) = socket(session) {
+        let _ = std::fs::remove_file(socket);
+    }
 }
 
 fn name(session: i32) -> String {
@@ -113,11 +103,8 @@ mod tests {
 
     #[test]
     fn the_longest_socket_fits() {
-        let name = format!("{}-{}.new", u32::MAX, i32::MAX);
-        assert!(name.len() <= LONGEST_NAME && name.len() + 1 >= super::name(i32::MAX).len());
-        for folder in folders() {
-            let path = folder.join(super::name(i32::MAX));
-            assert!(path.as_os_str().len() <= LONGEST_SOCKET);
-        }
+        let longest = format!("{}-{}.new", u32::MAX, i32::MAX);
+        assert!(longest.len() <= LONGEST_NAME && longest.len() + 1 >= name(i32::MAX).len());
+        assert!(folder().join(name(i32::MAX)).as_os_str().len() <= LONGEST_SOCKET);
     }
 }
