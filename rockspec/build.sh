@@ -6,9 +6,10 @@
 #   build.sh install LUA LUADIR LIBDIR    copy what was compiled, and the Lua files
 #
 # Each Lua has a target directory of its own, so that builds for several neither wait for
-# nor undo one another.
+# nor undo one another. FORKMON_TARGET is where they are; by default the folder `target`.
 set -eu
 cd "$(dirname "$0")/.."
+target=${FORKMON_TARGET:-target}
 
 die() {
     echo "forkmon: $*" >&2
@@ -37,16 +38,78 @@ feature_of() {
     esac
 }
 
-# Too old a cargo would fail with a riddle about editions, so ask before.
+# Too old a cargo would fail with a riddle about editions, and one without a toolchain in the middle, so ask before.
 check_cargo() {
     needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
-    remedy="install Rust $needed or newer (rustup, or your distribution's 'cargo' if it is recent enough)"
-    found=$(cargo --version 2>/dev/null) || die "cargo was not found: $remedy"
-    found=${found#cargo }
-    minor=${found#*.}
-    if [ "${found%%.*}" -eq "${needed%%.*}" ] && [ "${minor%%.*}" -lt "${needed#*.}" ]; then
-        die "cargo ${found%% *} is too old: $remedy"
+    remedy="Rust $needed or newer is needed, and a distribution's own cargo may be older: https://rustup.rs has it"
+    if ! command -v cargo >/dev/null; then
+        [ ! -x "${CARGO_HOME:-${HOME-}/.cargo}/bin/cargo" ] ||
+            die "cargo is in ${CARGO_HOME:-$HOME/.cargo}/bin, which is not on the PATH. Please open a new shell"
+        die "cargo was not found. $remedy"
     fi
+    # rustup's cargo without a toolchain says what is missing, and how to get it.
+    found=$(cargo --version 2>&1) || die "cargo does not run. $remedy. It says:
+$found"
+    found=${found#cargo }
+    minor=${found#*.} # Debian's of old is 0.66
+    if [ "${found%%.*}" -lt "${needed%%.*}" ] || { [ "${found%%.*}" -eq "${needed%%.*}" ] &&
+        [ "${minor%%.*}" -lt "${needed#*.}" ]; }; then
+        die "cargo ${found%% *} is too old. $remedy"
+    fi
+}
+
+# A word as the shell takes it.
+quoted() {
+    case $1 in
+        *[!A-Za-z0-9_./~+@%:,=-]*) printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")" ;;
+        *) printf %s "$1" ;;
+    esac
+}
+
+# The options with which LuaRocks comes to the tree again; nothing for the one that root uses anyway.
+tree_options() {
+    case $1 in
+        "${HOME-}/.luarocks") echo ' --local' ;;
+        /usr/local) ;;
+        *) echo " --tree $(quoted "$1")" ;;
+    esac
+}
+
+# Where forkmon came from, for messages that say how to get it for another Lua. LuaRocks unpacks
+# a rock into a folder of its own that is gone afterwards, and what is packed goes elsewhere.
+record_source() {
+    case $PWD in */luarocks_*/*) return ;; esac
+    by_root=false
+    [ "$(id -u)" != 0 ] || by_root=true
+    # [=[...]=] takes any path but one that holds its end.
+    printf -- '-- Written by rockspec/build.sh.\nreturn { source = [=[%s]=], by_root = %s }\n' "$PWD" "$by_root" >"$1"
+}
+
+# LuaRocks chooses a Lua by itself, which need not be the one that is meant.
+say_what_is_next() {
+    version=${1#lua}
+    case $1 in
+        luajit) name=LuaJIT version=5.1 ;;
+        *) version=${version%?}.${version#?} name="Lua $version" ;;
+    esac
+    tree=${2%/lib/luarocks/*}
+    options=$(tree_options "$tree")
+    case $version in 5.4) other=5.1 ;; *) other=5.4 ;; esac
+    echo
+    echo "This was for $name. For another Lua:"
+    echo "    luarocks --lua-version $other$options make"
+    [ "$1" = luajit ] || echo "    LUAROCKS_CONFIG=rockspec/luajit.lua luarocks --lua-version 5.1$options make"
+    case :${PATH-}: in
+        *:"$tree/bin":*) ;;
+        *)
+            echo "The shell does not find it yet. For its start-up file, such as ~/.profile:"
+            echo "    export PATH=$(quoted "$tree/bin"):\"\$PATH\""
+            echo "and for programs with a line require('forkmon').enable, too:"
+            echo "    eval \"\$(luarocks --lua-version $version$options path)\""
+            ;;
+    esac
+    echo "The manual: forkmon help --man | man -l -"
+    echo
 }
 
 # LLVM's linker takes a % in a path for a place to fill in, and finds no such folder.
@@ -61,13 +124,16 @@ case ${1-}:$# in
     build:2)
         feature=$(feature_of "$2")
         check_cargo
-        cargo build --release --locked --lib --features "$feature" --target-dir "target/$feature"
+        echo "Compiling for $2, which takes about a minute the first time"
+        cargo build --release --locked --lib --features "$feature" --target-dir "$target/$feature"
         ;;
     install:4)
         feature=$(feature_of "$2")
         mkdir -p "$3" "$4/forkmon"
         cp -R lua/. "$3"
-        cp "target/$feature/release/libforkmon.so" "$4/forkmon/core.so"
+        cp "$target/$feature/release/libforkmon.so" "$4/forkmon/core.so"
+        record_source "$3/forkmon/installed.lua"
+        say_what_is_next "$feature" "$3"
         ;;
     *)
         die "usage: build.sh check | build.sh build LUA | build.sh install LUA LUADIR LIBDIR"

@@ -9,9 +9,7 @@ name=$1
 case $name in
     luajit)
         # LuaRocks takes any 5.1 for it unless its configuration names the interpreter.
-        mkdir -p target
-        echo "lua_interpreter = 'luajit'" >target/luajit-luarocks.lua
-        LUAROCKS_CONFIG=$PWD/target/luajit-luarocks.lua
+        LUAROCKS_CONFIG=$PWD/rockspec/luajit.lua
         export LUAROCKS_CONFIG
         set -- --lua-version 5.1
         ;;

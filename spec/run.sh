@@ -27,15 +27,14 @@ rm -rf "$logs"
 mkdir -p "$logs"
 busted=$(command -v busted)
 programs=$(grep -l 'support.each_lua' spec/*_spec.lua | paste -s -d ' ' -)
-once=$(grep -l 'support.one_lua' spec/*_spec.lua | paste -s -d ' ' -)
+once=$(grep -l "'spec.support'" spec/*_spec.lua | xargs grep -L 'support.each_lua' | paste -s -d ' ' -)
 units=$(grep -L "'spec.support'" spec/*_spec.lua | paste -s -d ' ' -)
 {
     # The slow ones first.
-    [ -z "$once" ] || echo "once env FORKMON_TEST_LUAS='$*' lua5.3 $busted $once"
+    echo "once env FORKMON_TEST_LUAS='$*' lua5.3 $busted $once"
     for lua in "$@"; do
         echo "programs-$lua env FORKMON_TEST_LUAS=$lua lua5.3 $busted $programs"
     done
-    echo "toolbox lua5.3 $busted spec/toolbox_spec.lua"
     for lua in "$@"; do
         [ "$lua" = lua5.5 ] || echo "units-$lua $lua $busted $units"
     done

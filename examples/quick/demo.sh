@@ -10,9 +10,12 @@ fail() {
 }
 
 tree=$PWD/target/demo
-echo "Building forkmon for Lua 5.4 ..."
-log=$(luarocks --lua-version 5.4 make --tree "$tree" 2>&1) || fail "the rock did not build:
-$log"
+echo "Building forkmon for Lua 5.4, which takes about a minute the first time ..."
+log=$(mktemp)
+luarocks --lua-version 5.4 make --tree "$tree" 2>&1 | tee "$log" | sed -n -u 's/^  *\(Compiling\|Downloading\|Updating\) /  &/p' ||
+    fail "the rock did not build:
+$(cat "$log")"
+rm "$log"
 
 folder=$(mktemp -d)
 screen=$folder/screen
