@@ -56,6 +56,9 @@ $found"
         [ "${minor%%.*}" -lt "${needed#*.}" ]; }; then
         die "cargo ${found%% *} is too old. $remedy"
     fi
+    # src/lib.rs refuses what else does not do; this one comes before everything is compiled.
+    host=${CARGO_BUILD_TARGET:-$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')}
+    case $host in *-musl*) die "it works with the GNU C library only, and $host is another" ;; esac
 }
 
 # A word as the shell takes it.
@@ -131,7 +134,7 @@ case ${1-}:$# in
         feature=$(feature_of "$2")
         mkdir -p "$3" "$4/forkmon"
         cp -R lua/. "$3"
-        cp "$target/$feature/release/libforkmon.so" "$4/forkmon/core.so"
+        cp "$target/$feature/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release/libforkmon.so" "$4/forkmon/core.so"
         record_source "$3/forkmon/installed.lua"
         say_what_is_next "$feature" "$3"
         ;;

@@ -24,6 +24,19 @@
     allow(dead_code)
 )]
 
+// The calls that clone a process are made by hand (`sys`), and are only right on these.
+#[cfg(not(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    target_endian = "little",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+compile_error!("forkmon works on Linux only, on 64-bit x86 and ARM");
+
+// A clone made by hand does not renew what musl's threads and signals take for the thread's number.
+#[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+compile_error!("forkmon works with the GNU C library only, not with musl or another");
+
 mod client;
 mod files;
 mod guard;
