@@ -58,6 +58,7 @@ check-rust:
 		echo "cargo clippy --features $$feature"; \
 		cargo clippy --locked --quiet --all-targets --features $$feature -- -D warnings; \
 	done
+	@sh spec/cross.sh
 	cargo clippy --locked --quiet --manifest-path spec/host/Cargo.toml --target-dir target/host -- -D warnings
 	cargo clippy --locked --quiet --manifest-path bench/floor/Cargo.toml --target-dir target/floor -- -D warnings
 	@echo "== documentation"

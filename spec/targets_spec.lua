@@ -50,7 +50,9 @@ support.describe('a build', function()
     'riscv64gc-unknown-linux-gnu', 'powerpc64le-unknown-linux-gnu', 'aarch64_be-unknown-linux-gnu',
     'aarch64-apple-darwin', 'x86_64-unknown-freebsd', 'x86_64-pc-windows-gnu', 'aarch64-linux-android',
   } do built_for(target, SYSTEM) end
-  for _, target in ipairs { 'x86_64-unknown-linux-musl', 'aarch64-unknown-linux-musl', 'x86_64-unknown-linux-ohos' } do built_for(target, MUSL) end
+  for _, target in ipairs {
+    'x86_64-unknown-linux-musl', 'aarch64-unknown-linux-musl', 'x86_64-unknown-linux-ohos',
+  } do built_for(target, MUSL) end
 
   it('is refused before anything is compiled where Rust is for musl', function()
     local project = support.project { rustc = '#!/bin/sh\necho "host: x86_64-unknown-linux-musl"\n' }
@@ -60,5 +62,36 @@ support.describe('a build', function()
     assert.same({ 'exited', 1 }, { build:wait() })
     assert.equal('forkmon: it works with the GNU C library only, and x86_64-unknown-linux-musl is another\n',
       build.stdout.text)
+  end)
+
+  it('is checked for the other processor where that can be done, and otherwise skipped aloud', function()
+    --- With a Rust whose standard libraries are for these targets, and perhaps a rustup that adds one.
+    local function cross(targets, rustup)
+      local project = support.project()
+      local function command(name, script)
+        project:write('bin/' .. name, '#!/bin/sh\n' .. script)
+        assert(posix.chmod(project:path('bin/' .. name), 'rwxr-xr-x'))
+      end
+      project:mkdir 'bin'
+      local function library(target) return ('lib/rustlib/%s/lib/libstd-1.rlib'):format(target) end
+      for _, target in ipairs(targets) do project:write(library(target), '') end
+      command('uname', 'echo x86_64')
+      command('rustc', 'echo ' .. project.root)
+      command('cargo', 'echo cargo "$@" >>' .. project:path 'log')
+      command('rustup', rustup and ('mkdir -p %s && : >%s'):format(
+        project:path 'lib/rustlib/aarch64-unknown-linux-gnu/lib', project:path(library 'aarch64-unknown-linux-gnu'))
+        or 'exit 1')
+      local path = project:path 'bin' .. ':' .. os.getenv 'PATH'
+      local check = support.start { 'sh', 'spec/cross.sh', env = { PATH = path } }
+      assert.same({ 'exited', 0 }, { check:wait() })
+      check.stdout:drain()
+      local ran = posix.access(project:path 'log') and project:read 'log' or ''
+      return check.stdout.text, select(2, ran:gsub('%-%-target aarch64%-unknown%-linux%-gnu', ''))
+    end
+    local skipped = 'SKIPPED: clippy for aarch64-unknown-linux-gnu, as Rust has no standard library for it here '
+      .. '(rustup target add aarch64-unknown-linux-gnu)\n'
+    assert.same({ skipped, 0 }, { cross { 'x86_64-unknown-linux-gnu' } })
+    assert.equal(2, select(2, cross({}, true)))
+    assert.equal(2, select(2, cross { 'aarch64-unknown-linux-gnu' }))
   end)
 end)
