@@ -26,7 +26,7 @@ help:
 	@echo "make rooms   list which folders of the source import which, and what is wrong there"
 	@echo "make soak MINUTES=10 [SEED=n]   random programs and edits on every Lua in turn"
 	@echo "make bench   measure, print the tables and write them to docs/performance.md"
-	@echo "make dist    make the source rock, which luarocks install takes, of the last commit"
+	@echo "make dist    make the source rock, and binary rocks of every Lua, of the last commit"
 	@echo "make clean   delete everything that was built"
 
 demo:
@@ -85,7 +85,8 @@ bench:
 	@lua5.3 bench/bench.lua $(ONLY)
 
 dist:
-	@sh rockspec/dist.sh
+	@sh spec/setup.sh test
+	@sh rockspec/dist.sh target/dist $(LUAS)
 
 clean:
 	rm -rf target

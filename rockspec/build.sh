@@ -78,10 +78,14 @@ tree_options() {
     esac
 }
 
+# Whether this is LuaRocks's copy of a source rock.
+from_rock() {
+    case $PWD in */luarocks_*/*) ;; *) return 1 ;; esac
+}
+
 # Where forkmon came from, for messages that say how to get it for another Lua. LuaRocks unpacks
-# a rock into a folder of its own that is gone afterwards, and what is packed goes elsewhere.
+# a rock into a folder of its own that is gone afterwards.
 record_source() {
-    case $PWD in */luarocks_*/*) return ;; esac
     by_root=false
     [ "$(id -u)" != 0 ] || by_root=true
     # [=[...]=] takes any path but one that holds its end.
@@ -98,10 +102,15 @@ say_what_is_next() {
     tree=${2%/lib/luarocks/*}
     options=$(tree_options "$tree")
     case $version in 5.4) other=5.1 ;; *) other=5.4 ;; esac
+    what=make configure='LUAROCKS_CONFIG=rockspec/luajit.lua'
+    if from_rock; then
+        what="install $(sed -n 's/^version = "\(.*\)"$/forkmon-\1-1.src.rock/p' Cargo.toml)"
+        configure="echo \"lua_interpreter = 'luajit'\" >luajit.lua && LUAROCKS_CONFIG=luajit.lua"
+    fi
     echo
     echo "This was for $name. For another Lua:"
-    echo "    luarocks --lua-version $other$options make"
-    [ "$1" = luajit ] || echo "    LUAROCKS_CONFIG=rockspec/luajit.lua luarocks --lua-version 5.1$options make"
+    echo "    luarocks --lua-version $other$options $what"
+    [ "$1" = luajit ] || echo "    $configure luarocks --lua-version 5.1$options $what"
     case :${PATH-}: in
         *:"$tree/bin":*) ;;
         *)
@@ -135,8 +144,9 @@ case ${1-}:$# in
         mkdir -p "$3" "$4/forkmon"
         cp -R lua/. "$3"
         cp "$target/$feature/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release/libforkmon.so" "$4/forkmon/core.so"
-        record_source "$3/forkmon/installed.lua"
-        say_what_is_next "$feature" "$3"
+        from_rock || record_source "$3/forkmon/installed.lua"
+        # LuaRocks packs a binary rock out of a tree of its own.
+        case $3 in */luarocks_*/lib/luarocks/*) ;; *) say_what_is_next "$feature" "$3" ;; esac
         ;;
     *)
         die "usage: build.sh check | build.sh build LUA | build.sh install LUA LUADIR LIBDIR"

@@ -12,7 +12,8 @@ description = {
     it opened each watched file. When a file changes, it continues a copy from there, so that
     everything the program did before is not done again.]],
   license = 'MIT',
-  labels = { 'development', 'reload', 'linux' },
+  maintainer = 'The forkmon authors',
+  labels = { 'development', 'reload', 'commandline', 'linux' },
 }
 supported_platforms = { 'linux' }
 dependencies = { 'lua >= 5.1, < 5.6' }
@@ -24,3 +25,4 @@ build = {
   -- The manual page; `forkmon help --man` prints it too.
   copy_directories = { 'share' },
 }
+test = { type = 'command', command = 'make test' }
