@@ -92,19 +92,23 @@ local function resumed(resume)
   resuming = false
 end
 
+-- What the program calls when it is resumed, in its own Lua thread; nil when it was not.
+local function after(resume)
+  return resume and function() resumed(resume) end
+end
+
 -- A file that an on_resume function reads is no stop point: to resume in the middle of these functions would be of no
 -- use to them. It belongs to the checkpoint they follow, so that a change to it runs them all anew.
 ---@type forkmon.Report
 local report = {
   read = function(path)
-    resumed(core.visit(path, resuming))
+    return after(core.visit(path, resuming))
   end,
 
   look_up = function(name, templates, dot, slashes)
     name = search.spelled(name, dot, slashes)
     local resume, from = core.look_up(name, templates, resuming)
-    resumed(resume)
-    return from
+    return after(resume), from
   end,
 
   write = function(path, empties, appends)

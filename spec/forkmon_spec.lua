@@ -44,7 +44,14 @@ local function core()
     end,
     filter = function(new) watched = new end,
     absolute = absolute,
-    hook = function() end, clock = os.clock,
+    clock = os.clock,
+    -- As the native one does when the original is a Lua function.
+    hook = function(_, before, only)
+      return function(...)
+        local after = (only == nil or ... == only) and before(...)
+        if after then after() end
+      end, false
+    end,
     reopens = function(reopens) reopened = reopens end,
     cmdline = function() return { 'lua', 'spec/forkmon_spec.lua' } end,
     isatty = function() return true end,

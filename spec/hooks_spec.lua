@@ -15,7 +15,11 @@ local report = {
 }
 
 -- As the native hook does when the original is a Lua function.
-local function no_native_hook() end
+local function no_native_hook(_, before, only)
+  return function(...)
+    if only == nil or ... == only then before(...) end
+  end, false
+end
 
 local function answer(name)
   return function(...) return name, select('#', ...), ... end
@@ -141,7 +145,10 @@ describe('install', function()
   it('uses the native hook where it makes one', function()
     globals = new_globals()
     local original, native = globals.io.open, function() end
-    hooks.install(globals, function(fn) return fn == original and native or nil end, report, os.clock)
+    hooks.install(globals, function(fn, ...)
+      if fn == original then return native, true end
+      return no_native_hook(fn, ...)
+    end, report, os.clock)
     assert.equal(native, globals.io.open)
   end)
 end)

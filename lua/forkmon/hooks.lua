@@ -8,7 +8,9 @@
 -- the searchers or inserts one among them finds what they expect.
 -- Only `debug` shows that one has another table for `package`.
 --
--- A `before` must never raise an error. Arguments that are no paths are passed over; the original raises its own.
+-- A `before` runs in a Lua thread of forkmon's, so that the program's debug hooks do not see it. What it returns first,
+-- a function or nil, is then called in the program's thread: after a resume, the program's own functions are. A
+-- `before` must never raise an error. Arguments that are no paths are passed over; the original raises its own.
 
 local getinfo = debug.getinfo
 local find, match, sub = string.find, string.match, string.sub
@@ -18,10 +20,10 @@ local rawget, rawset, setmetatable, tostring, type = rawget, rawset, setmetatabl
 local hooks = {}
 
 ---@class forkmon.Report where the hooks report to; paths are as the program gives them
----@field read fun(path: string) a file is about to be read
----@field look_up fun(name: string, templates: string, dot: string?, slashes: string?): integer|nil a module is about to
---- be looked for, as package.searchpath does, and read; when there is nothing at the first places, where in `templates`
---- the next one stands
+---@field read fun(path: string): fun()|nil a file is about to be read; what to call before that
+---@field look_up fun(name: string, templates: string, dot: string?, slashes: string?): fun()|nil, integer|nil a module
+--- is about to be looked for, as package.searchpath does, and read; what to call before that, and when there is nothing
+--- at the first places, where in `templates` the next one stands
 ---@field write fun(path: string, empties: boolean?, appends: boolean?) a file is about to be written, or made;
 --- `empties`: it is opened to be written from its beginning, and read; `appends`: to be written at its end
 ---@field change fun(path: string, moves: boolean): boolean a file that must be there is about to be written in
@@ -45,7 +47,7 @@ end
 local function befores(report, io, package)
   local function read(value)
     local path = path_of(value)
-    if path then report.read(path) end
+    if path then return report.read(path) end
   end
 
   local function write(value, empties, appends)
@@ -68,12 +70,14 @@ local function befores(report, io, package)
     local kind = type(mode) == 'string' and match(mode, '^[rwa]')
     if not kind then return end
     local updates = find(mode, '+', 1, true) ~= nil
-    if kind == 'r' or kind == 'a' and updates then read(value) end
+    local after
+    if kind == 'r' or kind == 'a' and updates then after = read(value) end
     if kind ~= 'r' then
       write(value, kind == 'w' and updates, kind == 'a')
     elseif updates then
       change(value, false)
     end
+    return after
   end
 
   local function remove(path)
@@ -109,7 +113,7 @@ local function befores(report, io, package)
 
   local function load_library(path)
     -- The dynamic loader looks for a name without a slash in places of its own.
-    if type(path) == 'string' and find(path, '/', 1, true) then read(path) end
+    if type(path) == 'string' and find(path, '/', 1, true) then return read(path) end
   end
 
   local function look_up(name, templates, dot, slashes)
@@ -134,8 +138,9 @@ local function befores(report, io, package)
     return function(name)
       local templates = package[key]
       name = name_of(name)
-      local from = name and look_up(name, templates)
-      return from and sub(templates, from)
+      if not name then return end
+      local after, from = look_up(name, templates)
+      return after, from and sub(templates, from)
     end
   end
 
@@ -161,9 +166,10 @@ end
 
 --- Puts the hooks in place.
 ---@param globals table _G, or the like of it
----@param hook fun(original: function, before: function, only: any, stand_in: table?): function|nil the core's; with
---- `only`, what comes before sees only the calls whose first argument is that; with `stand_in`, a searcher takes its
---- path from there, where what comes before returns one, and not from `package`
+---@param hook fun(original: function, before: function, only: any, stand_in: table?): function, boolean the core's;
+--- with `only`, what comes before sees only the calls whose first argument is that; with `stand_in`, a searcher takes
+--- its path from there, where what comes before returns one as its second value, and not from `package`; when the
+--- second result is false, the first does not call the original
 ---@param report forkmon.Report
 ---@param clock fun(): number stands in for os.clock, which begins anew in every process
 ---@return fun() remove takes the hooks away wherever nobody has replaced them since
@@ -178,8 +184,9 @@ function hooks.install(globals, hook, report, clock)
   local function replace(place, key, before, only, stand_in)
     local original = rawget(place, key)
     if type(original) ~= 'function' then return end
-    put(place, key, hook(original, before, only, stand_in) or function(...)
-      if only == nil or ... == only then before(...) end
+    local ours, is_whole = hook(original, before, only, stand_in)
+    put(place, key, is_whole and ours or function(...)
+      ours(...)
       return original(...)
     end)
   end

@@ -8,6 +8,7 @@ use crate::program::scout::Scout;
 use crate::program::searches::Search;
 use crate::program::{Change, Program};
 use crate::report;
+use crate::sys::lua::Report;
 use mlua::{Error, Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use std::cell::RefCell;
 
@@ -26,18 +27,32 @@ struct Filter {
 
 const WATCHED: &str = "forkmon.watched";
 
+/// Tells of what fails in the hooks themselves.
+struct Failures;
+
+impl Report for Failures {
+    fn failed(text: &[u8]) {
+        // A traceback follows, of our own functions.
+        let text = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let text = [b"forkmon itself has failed, and may not watch all files: ", text].concat();
+        if with(|program| program.warn_once(&text)).is_none() {
+            report::warn_bytes(&text);
+        }
+    }
+
+    fn out_of_memory() {
+        report::warn_of_memory();
+    }
+}
+
 /// Adds these functions to the module.
 pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
     let add = |name: &str, function: Result<Function>| core.set(name, function?);
-    crate::sys::lua::say_failures_by(|error| match error {
-        Some(error) => report::warn_bytes(error),
-        None => report::warn_of_memory(),
-    });
 
     add(
         "hook",
         lua.create_function(|lua, (original, before, only, stand_in)| {
-            crate::sys::lua::hook(lua, original, before, only, stand_in)
+            crate::sys::lua::hook::<Failures>(lua, original, before, only, stand_in)
         }),
     )?;
     add(

@@ -281,6 +281,13 @@ impl Program {
         }
     }
 
+    /// As [`Program::warn`], unless this has been said in this session already.
+    pub fn warn_once(&self, text: &[u8]) {
+        if self.channel.board().announce(text) {
+            self.warn(text);
+        }
+    }
+
     /// Tells the user, once, that a file is watched.
     fn announce(&self, path: &[u8], stamp: Stamp) {
         if stamp != Stamp::Absent && self.channel.board().announce(path) {

@@ -22,13 +22,6 @@ impl Mask {
         Mask(old)
     }
 
-    /// Blocks one signal more and returns the mask that was in force.
-    pub fn block(signal: Signal) -> Mask {
-        let mut old = SigSet::empty();
-        let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from(signal)), Some(&mut old));
-        Mask(old)
-    }
-
     /// Puts this mask in force.
     pub fn restore(&self) {
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);

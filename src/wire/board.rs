@@ -162,12 +162,13 @@ impl Board {
         letter
     }
 
-    /// Notes that the user has been told of `path`; false when that was so already.
+    /// Notes that the user has been told of `what`, a path or a warning; false when that
+    /// was so already.
     ///
     /// Lives here, not in the program, because a resume forgets what the
     /// program knew, and nobody wants the same lines after every save.
-    pub fn announce(&self, path: &[u8]) -> bool {
-        insert(&self.announced, path)
+    pub fn announce(&self, what: &[u8]) -> bool {
+        insert(&self.announced, what)
     }
 
     /// Notes that the user has edited `path` in this session.
