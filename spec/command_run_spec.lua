@@ -49,6 +49,20 @@ support.each_lua(function(lua)
     assert.same({ 'killed', posix.SIGINT }, { program:stop 'INT' })
   end)
 
+  it('says that nothing is watched of a program that is no Lua', function()
+    local project = support.project { ['main.lua'] = "dofile 'a.lua'", ['a.lua'] = "print 'a'" }
+    assert(os.execute(("cp \"$(command -v sleep)\" '%s'"):format(project:path 'other')))
+    local program = lua:forkmon { './other', '0', cwd = project.root }
+    program:expect_exactly "[forkmon] './other' is no Lua program: only a Lua that it starts is watched\n"
+    assert.same({ 'exited', 0 }, { program:wait() })
+    program = lua:forkmon { './other', '0', cwd = project.root, env = { FORKMON_DISABLE = '1' } }
+    program:wait()
+    assert.equal('', program:unread())
+    program = lua:forkmon { 'env', lua.interpreter, 'main.lua', cwd = project.root }
+    program:expect_exactly(lines.watch(project:path 'a.lua') .. 'a\n')
+    program:stop 'INT'
+  end)
+
   it('runs the Lua of a #! line', function()
     local project = support.project {
       tool = '#!' .. (lua.interpreter:find '/' and lua.interpreter or '/usr/bin/env ' .. lua.interpreter)

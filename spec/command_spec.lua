@@ -60,6 +60,44 @@ describe('the default filter', function()
   end)
 end)
 
+describe('a program that forkmon cannot get into', function()
+  local folder
+
+  local function make(name, bytes)
+    local file = assert(io.open(folder .. '/' .. name, 'wb'))
+    file:write(bytes)
+    file:close()
+  end
+
+  setup(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    os.execute("mkdir '" .. folder .. "' '" .. folder .. "/folder'")
+    make('ls', '\127ELF\0\0rest')
+    make('lua', '\127ELF\0\0 LUA_INIT\0 rest')
+    make('make', '\127ELF\0\0rest')
+    make('script', '#!/usr/bin/lua\n')
+    make('empty', '')
+  end)
+
+  teardown(function() os.execute("rm -r '" .. folder .. "'") end)
+
+  it('is an executable without LUA_INIT in it, unless it starts others', function()
+    local path = '/nowhere:' .. folder
+    assert.is_true(command.is_foreign('ls', path))
+    assert.is_true(command.is_foreign(folder .. '/ls', nil))
+    for _, name in ipairs { 'lua', 'make', 'script', 'empty', 'folder', 'missing' } do
+      assert.is_false(command.is_foreign(name, path), name)
+      assert.is_false(command.is_foreign(folder .. '/' .. name, nil), name)
+    end
+  end)
+
+  it('is looked for where programs are', function()
+    assert.is_false(command.is_foreign('ls', ''))
+    assert.is_false(command.is_foreign('ls', nil))
+  end)
+end)
+
 describe('the environment of the program', function()
   local function environment(variables, present)
     return command.environment(variables, '/b.lua', function(name) return present[name] end)

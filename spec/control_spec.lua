@@ -246,15 +246,51 @@ support.each_lua(function(lua)
       end)
     end
     posix.kill(supervisor, posix.SIGCONT)
-    assert.same({ 'killed', posix.SIGTERM }, { program:wait() })
+    assert.same({ 'exited', 143 }, { program:wait() })
     for _, client in ipairs(clients) do client:wait() end
   end)
 
   it('stop returns when everything has ended', function()
     local program, project = session()
     assert.same({ 0, '', '' }, { run(project.root, { 'stop' }) })
-    assert.same({ 'killed', posix.SIGTERM }, { program:wait() })
+    assert.same({ 'exited', 143 }, { program:wait() })
+    assert.equal('', program:unread())
     fails(project.root, { 'status' }, 'no forkmon is running')
+  end)
+
+  it('stop is told of by a line, and by none of the shell', function()
+    local project = support.project(files)
+    project:write('run.sh', 'forkmon --exact --filter nothing main.lua\necho "status $?"\n')
+    local shell = support.start { 'bash', 'run.sh', cwd = project.root, stdin = 'pipe', env = environment {
+      PATH = lua.tree .. '/bin:' .. os.getenv 'PATH' } }
+    shell:expect 'first\n'
+    assert.same({ 0, '', '' }, { run(project.root, { 'stop' }) })
+    shell:expect_exactly(require('spec.support.lines').stopped .. 'status 143\n')
+    assert.same({ 'exited', 0 }, { shell:wait() })
+  end)
+
+  it('SIGTERM ends it as ever after stop was asked for elsewhere', function()
+    local program = session()
+    posix.kill(program.pid, posix.SIGTERM)
+    assert.same({ 'killed', posix.SIGTERM }, { program:wait() })
+  end)
+
+  it('resume takes the end of a path that is like no other', function()
+    local program, project = start({
+      ['main.lua'] = "dofile 'lib/a/one.lua' dofile 'lib/a/two.lua' dofile 'lib/b/two.lua' io.stdout:setvbuf 'no' "
+        .. "print 'ready' io.read()",
+      ['lib/a/one.lua'] = "print 'one'", ['lib/a/two.lua'] = '', ['lib/b/two.lua'] = "print 'b'",
+    }, 'ready', 'main.lua')
+    assert.equal(0, (run(project.root, { 'resume', 'one.lua' })))
+    program:expect_exactly 'one\nb\nready\n'
+    assert.equal(0, (run('/', { 'resume', tostring(program.pid), 'b/two.lua' })))
+    program:expect_exactly 'b\nready\n'
+    local cannot = ('cannot resume %d: '):format(program.pid)
+    fails(project.root, { 'resume', 'two.lua' }, cannot .. "2 watched files are called 'two.lua':\n  "
+      .. project:path 'lib/a/two.lua' .. '\n  ' .. project:path 'lib/b/two.lua')
+    fails(project.root, { 'resume', 'oen.lua' },
+      cannot .. "no checkpoint, label or watched file is called 'oen.lua' (did you mean 'one.lua'?)")
+    program:stop()
   end)
 
   it('says when there is none to ask', function()
@@ -277,6 +313,8 @@ support.each_lua(function(lua)
       cannot .. ('there is no checkpoint %d, the last is 3 (a PID goes before a checkpoint)'):format(program.pid))
     fails(project.root, { 'resume', 'other.lua' },
       cannot .. "no checkpoint, label or watched file is called 'other.lua'")
+    fails(project.root, { 'resume', 'loadde' },
+      cannot .. "no checkpoint, label or watched file is called 'loadde' (did you mean 'loaded'?)")
     fails(project.root, { 'resume', '/etc/\27[1mx' },
       cannot .. "no checkpoint, label or watched file is called '/etc/?[1mx'")
     posix.kill(checkpoint_named(ask('/')[1], project:path 'b.lua').pid, posix.SIGKILL)
@@ -291,7 +329,7 @@ support.each_lua(function(lua)
     local program, project = session()
     local other = lua:forkmon { '--quiet', 'main.lua', cwd = project.root, stdin = 'pipe', env = environment() }
     other:expect 'first\n'
-    local function lines(...)
+    local function listed(...)
       local text = {}
       for index, one in ipairs { ... } do
         text[index] = ('\n  %d  %s  (in %s)'):format(one.pid, support.proc.command(one.pid), project.root)
@@ -301,15 +339,15 @@ support.each_lua(function(lua)
     local first, second = program, other
     if first.pid > second.pid then first, second = second, first end
     fails(project.root, { 'stop' },
-      '2 of them run in this folder; `forkmon stop PID` names one:' .. lines(first, second))
+      '2 of them run in this folder; `forkmon stop PID` names one:' .. listed(first, second))
     fails(project.root, { 'status', '--svg', 'x' },
-      '2 of them run in this folder; `forkmon status --svg FILE PID` names one:' .. lines(first, second))
+      '2 of them run in this folder; `forkmon status --svg FILE PID` names one:' .. listed(first, second))
     local _, output = run(project.root, { 'status' })
     assert.truthy(output:find('^' .. first.pid .. ' .*\n\n' .. second.pid .. ' '))
     assert.same({ 0, '', '' }, { run(project.root, { 'stop', tostring(other.pid) }) })
     other:wait()
     fails('/', { 'restart' },
-      'no forkmon runs in this folder; `forkmon restart PID` names one of those elsewhere:' .. lines(program))
+      'no forkmon runs in this folder; `forkmon restart PID` names one of those elsewhere:' .. listed(program))
     program:stop()
   end)
 
@@ -438,8 +476,14 @@ support.each_lua(function(lua)
 
     it('of a session that was killed as a whole is cleared away', function()
       local program, project = session()
+      local supervisor = support.proc.supervisor(program.pid)
       program:signal_group 'KILL'
       program:wait()
+      -- The kernel closes its socket as it ends, which is when this process hears of the guard's end, or later.
+      support.wait_until('the end of the supervisor', function()
+        local state = support.proc.state(supervisor)
+        return not state or state == 'Z'
+      end)
       assert.truthy(posix.stat(socket(program)))
       fails(project.root, { 'status' }, 'no forkmon is running')
       assert.is_nil(posix.stat(socket(program)))

@@ -15,10 +15,12 @@ function lines.restarting(path)
   return ("[forkmon] file '%s' changed, restarting..\n"):format(path)
 end
 
-lines.never_enabled = '[forkmon] ended before it enabled forkmon, waiting for changes..\n'
+lines.never_enabled = '[forkmon] ended without enabling forkmon, waiting for changes..\n'
 
 function lines.exited(status)
   return ('[forkmon] exited with status %d, waiting for changes..\n'):format(status)
 end
+
+lines.stopped = '[forkmon] stopped by `forkmon stop`\n'
 
 return lines

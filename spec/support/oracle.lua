@@ -96,7 +96,7 @@ function Transcript:forkmon_says(line)
   local cause, action = line:match "^file '(.-)' changed, (.*)%.%.$"
   if not cause then
     local known = line:match "^watch '" or line:match '^exited with status 1, waiting'
-      or line:match '^ended before it enabled forkmon, waiting'
+      or line:match '^ended without enabling forkmon, waiting'
     return assert(known, 'unexpected: [forkmon] ' .. line)
   end
   cause = self:name(cause)

@@ -254,7 +254,7 @@ impl Supervisor {
             }
             Action::Wake => self.wake(),
             Action::Report(0) if self.run.is_starting() => {
-                report::info(&[b"ended before it enabled forkmon, waiting for changes.."]);
+                report::info(&[b"ended without enabling forkmon, waiting for changes.."]);
             }
             Action::Report(0) => {}
             Action::Report(status) => {

@@ -21,6 +21,8 @@ pub struct Pending {
     wanted: Option<Target>,
     /// Paths for the next letter, from a resume that failed.
     unsent: Vec<Vec<u8>>,
+    /// Somebody has asked for the end.
+    end: bool,
     streak: Streak,
 }
 
@@ -50,6 +52,16 @@ impl Pending {
     /// Somebody asks for a resume from there. Of several, the earliest counts.
     pub fn want(&mut self, target: Target) {
         self.wanted = Some(self.wanted.map_or(target, |wanted| wanted.min(target)));
+    }
+
+    /// Somebody asks for the end of the session.
+    pub fn want_end(&mut self) {
+        self.end = true;
+    }
+
+    /// Whether somebody has.
+    pub fn is_end_wanted(&self) -> bool {
+        self.end
     }
 
     /// Where to resume from, and the path that decides it.

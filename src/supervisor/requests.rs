@@ -31,7 +31,7 @@ impl Supervisor {
                 Reply::Done
             }
             Request::Stop => {
-                acts.push(Err(libc::SIGTERM));
+                acts.push(Err(()));
                 Reply::Done
             }
         });
@@ -42,7 +42,10 @@ impl Supervisor {
                     self.pending.want(target);
                     self.feed(Event::Changed);
                 }
-                Err(signal) => self.feed(Event::Terminate(signal)),
+                Err(()) => {
+                    self.pending.want_end();
+                    self.feed(Event::Terminate(libc::SIGTERM));
+                }
             }
             self.decide();
         }

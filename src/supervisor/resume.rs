@@ -9,6 +9,7 @@ use crate::files::{PathId, Stamp, content_digest};
 use crate::report;
 use crate::session::invitation::CANNOT_RUN;
 use crate::session::own::Since;
+use crate::sys::process::exit_now;
 use crate::sys::signals::end_by;
 use crate::wire::letter::Letter;
 use crate::wire::record::{Directory, Index};
@@ -201,6 +202,11 @@ impl Supervisor {
         self.outlets.emit("end", |event| event.plain("signal", signal));
         self.outlets.close_server();
         self.birth.restore_terminal();
+        if self.pending.is_end_wanted() && signal == libc::SIGTERM {
+            report::info(&[b"stopped by `forkmon stop`"]);
+            // A shell prints a line of its own for a process that a signal has ended.
+            exit_now(128 + signal);
+        }
         end_by(signal)
     }
 }

@@ -16,8 +16,9 @@ local search = require 'forkmon.search'
 local subcommands = require 'forkmon.cli.subcommands'
 
 local concat, insert, sort = table.concat, table.insert, table.sort
-local find, format, gsub, match, sub = string.find, string.format, string.gsub, string.match, string.sub
-local getenv, stderr = os.getenv, io.stderr
+local find, format, gmatch, gsub, match, sub =
+  string.find, string.format, string.gmatch, string.gsub, string.match, string.sub
+local getenv, open, stderr = os.getenv, io.open, io.stderr
 local ipairs, pairs = ipairs, pairs
 local package = package
 
@@ -100,6 +101,38 @@ local function variables(parsed, core)
   return result
 end
 
+-- Programs whose trade it is to start others.
+local starters = {}
+for name in gmatch('ash bash busybox dash doas docker env fish gdb gmake ionice ksh ltrace make nice ninja nohup perf '
+  .. 'podman script sh setsid stdbuf strace sudo taskset tcsh time timeout tmux unshare valgrind watch xargs zsh',
+  '%S+') do
+  starters[name] = true
+end
+
+--- Whether a program is one that forkmon cannot get into: an executable that never asks for LUA_INIT, as every
+--- interpreter of Lua does. Of a script nothing is known, nor of what starts others.
+---@param name string as the shell would look for it
+---@param path string|nil where programs are
+---@return boolean
+function command.is_foreign(name, path)
+  if starters[match(name, '[^/]*$')] then return false end
+  local folders = find(name, '/', 1, true) and { '' } or {}
+  if not folders[1] then
+    for folder in gmatch(path or '', '[^:]+') do folders[#folders + 1] = folder .. '/' end
+  end
+  for _, folder in ipairs(folders) do
+    local file = open(folder .. name, 'rb')
+    local bytes = file and file:read(4)
+    if bytes then
+      local rest = bytes == '\127ELF' and file:read('*a')
+      file:close()
+      return rest and not find(rest, 'LUA_INIT', 1, true) or false
+    end
+    if file then file:close() end
+  end
+  return false
+end
+
 --- Becomes the program; returns only when that fails.
 local function run(parsed, core)
   local changes = {}
@@ -115,6 +148,9 @@ local function run(parsed, core)
   if find(name, '%.lua$') then
     if not readable then return output.fail(127, "cannot open '%s': %s", name, reason) end
   else
+    if changes.FORKMON_COMMAND and command.is_foreign(name, getenv('PATH')) then
+      core.warn(format("'%s' is no Lua program: only a Lua that it starts is watched", name))
+    end
     -- The system knows best what can be executed; a readable file that cannot is a script of another name.
     local _, message = core.exec(program, changes)
     if not readable then

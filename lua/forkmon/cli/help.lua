@@ -33,8 +33,8 @@ help.statuses = {
   { '1', 'A subcommand could not do what it was asked for, or forkmon is not installed as it should be.' },
   { '2', 'The command line is wrong.' },
   { '127', 'There is no such script or command.' },
-  { '128+N', 'The session was ended by signal N: 130 after Ctrl+C, 143 after `forkmon stop`. The status of the program '
-    .. 'is shown by a line of forkmon, and is that of the command only with FORKMON_DISABLE=1.' },
+  { '128+N', 'The session was ended by signal N: 130 after Ctrl+C, 143 after SIGTERM and `forkmon stop`. The status of '
+    .. 'the program is shown by a line of forkmon, and is that of the command only with FORKMON_DISABLE=1.' },
 }
 
 --- What an option does, with its default.

@@ -1,9 +1,10 @@
 --- The client's side of status, resume, restart and stop: which session is meant, and what to say when none is.
 
+local options = require 'forkmon.options'
 local text = require 'forkmon.cli.text'
 
-local find, format, sub = string.find, string.format, string.sub
-local concat = table.concat
+local find, format, match, sub = string.find, string.format, string.match, string.sub
+local concat, sort = table.concat, table.sort
 local ipairs, tonumber = ipairs, tonumber
 
 local sessions = {}
@@ -82,18 +83,46 @@ function sessions.tell(core, pid, verb, what)
   return nil, format('cannot %s %d: %s', verb, pid, text.printable(message))
 end
 
---- Has a session resume. What looks like a relative path may be a label, so it is tried as it is first.
+--- The files of a session that have this name at their end, in order; and what can be named besides: labels, and the
+--- last names of all files.
+local function called(session, name)
+  local found, names, lists = {}, {}, { session.restart_files }
+  for _, checkpoint in ipairs(session.checkpoints) do
+    if checkpoint.explicit then names[checkpoint.name] = true end
+    lists[#lists + 1] = checkpoint.files
+    lists[#lists + 1] = checkpoint.missing
+  end
+  for _, list in ipairs(lists) do
+    for _, file in ipairs(list) do
+      names[match(file, '[^/]*$')] = true
+      if sub(file, -#name - 1) == '/' .. name then found[#found + 1] = file end
+    end
+  end
+  sort(found)
+  return found, names
+end
+
+--- Has a session resume. What looks like a relative path may be a label, so it is tried as it is first, and last as
+--- the end of a path.
 ---@return boolean|nil done
 ---@return string|nil message
 function sessions.resume(core, pid, what)
   local done, message = sessions.tell(core, pid, 'resume', what)
-  if done or sub(what, 1, 1) == '/' then return done, message end
+  if done then return true end
   if find(what, '^%d+$') then
     for _, running in ipairs(core.sessions()) do
       if tonumber(what) == running then message = message .. ' (a PID goes before a checkpoint)' end
     end
   end
-  return sessions.tell(core, pid, 'resume', core.absolute(what)) or nil, message
+  if sub(what, 1, 1) ~= '/' and sessions.tell(core, pid, 'resume', core.absolute(what)) then return true end
+  local session = core.ask(pid, 'status')
+  if not session or find(what, '^%d+$') then return nil, message end
+  local found, names = called(session, what)
+  if #found == 1 then return sessions.tell(core, pid, 'resume', found[1]) end
+  if #found == 0 then return nil, message .. text.printable(options.suggestion(match(what, '[^/]*$'), names)) end
+  local lines = { format("cannot resume %d: %d watched files are called '%s':", pid, #found, text.printable(what)) }
+  for _, file in ipairs(found) do lines[#lines + 1] = '  ' .. text.printable(file) end
+  return nil, concat(lines, '\n')
 end
 
 return sessions

@@ -36,7 +36,8 @@ subcommands.list = {
     summary = 'go on from a checkpoint now, as if a file had changed',
     text = {
       'Names the checkpoint by its number, by the label that forkmon.checkpoint gave it, or by a file: then it is '
-        .. 'the one that a change of this file would resume from.',
+        .. 'the one that a change of this file would resume from. The end of its path will do if no other watched file '
+        .. 'has that.',
       pid,
     },
     flags = {} },
@@ -46,7 +47,7 @@ subcommands.list = {
     flags = {} },
   { name = 'stop', arguments = '[PID]', least = 0, most = 1,
     summary = 'end the program, its checkpoints and forkmon itself',
-    text = { 'Returns when that has happened.', pid },
+    text = { 'Returns when that has happened. The exit status of the session is 143.', pid },
     flags = {} },
   { name = 'help', arguments = '[SUBCOMMAND]', least = 0, most = 1,
     summary = 'print how something is used',
