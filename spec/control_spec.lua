@@ -166,6 +166,54 @@ support.each_lua(function(lua)
     program:stop()
   end)
 
+  it('status does not contradict itself after resumes and a restart', function()
+    local program, project = session()
+    local function second_line()
+      local _, output = run(project.root, { 'status' })
+      return output:match '\n *([^\n]*)', output
+    end
+    --- What the table says is in the run comes before what the line above says of it.
+    local function agrees()
+      local status = ask '/'[1]
+      for _, checkpoint in ipairs(status.checkpoints) do
+        assert.is_true(checkpoint.at <= status.elapsed, checkpoint.name)
+      end
+    end
+    assert.equal(0, (run(project.root, { 'resume', '2' })))
+    program:expect 'b\nboth\nfirst\n'
+    assert.truthy(second_line():find(', 1 resume, ', 1, true))
+    assert.equal(0, (run(project.root, { 'resume', '1' })))
+    program:expect 'a\nb\nboth\nfirst\n'
+    assert.truthy(second_line():find(', 2 resumes (1 from checkpoints that are gone), ', 1, true))
+    agrees()
+    -- A short run, of which all is told at once when it has ended.
+    project:write('main.lua', "dofile 'a.lua' dofile 'b.lua' print 'short'")
+    program:expect 'short\n'
+    assert.equal(0, (run(project.root, { 'restart' })))
+    support.await_idle(program)
+    local line = second_line()
+    assert.truthy(line:find(', 3 resumes (3 from checkpoints that are gone), ', 1, true), line)
+    agrees()
+    program:stop()
+  end)
+
+  it('status names every file on demand', function()
+    local program, project = start({
+      ['main.lua'] = "package.path = './?.lua;lib/?.lua' require 'one' require 'two' io.stdout:setvbuf 'no' "
+        .. "print 'ready' io.read()",
+      ['lib/one.lua'] = '', ['two.lua'] = '',
+    }, 'ready', 'main.lua')
+    local _, output = run(project.root, { 'status', '--files' })
+    assert.truthy(output:find([[
+
+  0  main.lua
+  1  lib/one.lua
+     one.lua (looked for, not there)
+  2  two.lua
+]], 1, true), output)
+    program:stop()
+  end)
+
   it('status fits the terminal, and a locale without UTF-8', function()
     local program, project = session()
     local drawn = 0

@@ -128,7 +128,7 @@ USR1 USR2
 
 --exact
 
---help --json --svg
+--files --help --json --svg
 restart resume
 --help bash fish zsh
 restart
@@ -149,7 +149,7 @@ restart
         echo (complete -C $line | string replace -r "\t.*" "" | sort)
       end
     ]]
-    assert.equal('--quiet\nUSR1 USR2\nrestart resume\n--json --svg\nrestart\n',
+    assert.equal('--quiet\nUSR1 USR2\nrestart resume\n--files --json --svg\nrestart\n',
       run_with('HOME=/nonexistent fish --no-config', completion.fish(), script))
   end)
 

@@ -14,7 +14,7 @@ use crate::report;
 use crate::session::invitation::{JoinError, Session};
 use crate::session::split::{Split, split};
 use crate::sys::clone::threads;
-use crate::sys::process::{die_with_parent, exit_now};
+use crate::sys::process::{die_with_parent, exit_now, monotonic};
 use crate::sys::procfs::{has_children, is_ours};
 use crate::sys::signals::Mask;
 use crate::wire::record::{Record, Seen, Worth};
@@ -159,7 +159,8 @@ impl Program {
             program.say_running();
         } else {
             let settings = program.settings.clone();
-            program.channel.send(&Record::Started { settings, events: start.events });
+            let began = monotonic().as_nanos() as u64;
+            program.channel.send(&Record::Started { settings, events: start.events, began });
         }
         for (path, as_read) in start.before {
             // A stamp that no file has makes the supervisor start anew.

@@ -49,9 +49,10 @@ impl Supervisor {
                     self.resumed();
                 }
             }
-            Record::Started { settings, events } => {
+            Record::Started { settings, events, began } => {
                 opened.clear();
-                self.started(settings, events.map(|sink| Sink::parse(&sink)));
+                let began = Duration::from_nanos(began);
+                self.started(settings, events.map(|sink| Sink::parse(&sink)), began);
             }
             Record::Checkpoint { index, pid, name, at, worth, bare, pages, directory } => {
                 self.copies.announced(pid);

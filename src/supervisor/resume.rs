@@ -9,11 +9,12 @@ use crate::files::{PathId, Stamp, content_digest};
 use crate::report;
 use crate::session::invitation::CANNOT_RUN;
 use crate::session::own::Since;
-use crate::sys::process::exit_now;
+use crate::sys::process::{exit_now, monotonic};
 use crate::sys::signals::end_by;
 use crate::wire::letter::Letter;
 use crate::wire::record::{Directory, Index};
 use crate::wire::settings::{Settings, Sink};
+use std::time::Duration;
 
 impl Supervisor {
     pub(super) fn clear(&mut self) {
@@ -117,9 +118,10 @@ impl Supervisor {
         }
     }
 
-    /// The command has come to `enable()`, with these options. What it has read up
+    /// The command has come to `enable()`, with these options, at this time of the monotonic
+    /// clock. What it has read up
     /// to there, it is about to tell.
-    pub(super) fn started(&mut self, settings: Settings, sink: Option<Sink>) {
+    pub(super) fn started(&mut self, settings: Settings, sink: Option<Sink>, began: Duration) {
         let timeline = std::mem::take(&mut self.timeline);
         let before = timeline.paths().filter_map(|path| {
             Some((self.sight.path(path).to_vec(), timeline.dependency(path)?.clone()))
@@ -129,7 +131,7 @@ impl Supervisor {
         self.pending.put_changed(self.sight.begin_anew(settings.poll > 0, &changed));
         self.configure(settings);
         self.outlets.set_sink(sink);
-        self.run.enabled();
+        self.run.enabled(monotonic().saturating_sub(began));
         self.tell_start();
     }
 

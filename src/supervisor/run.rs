@@ -60,10 +60,10 @@ impl Run {
         self.took = None;
     }
 
-    /// It has come to `enable()`.
-    pub fn enabled(&mut self) {
+    /// It came to `enable()` so long `ago`: its checkpoints count from there.
+    pub fn enabled(&mut self, ago: Duration) {
         self.is_starting = false;
-        self.began = Instant::now();
+        self.began = Instant::now().checked_sub(ago).unwrap_or(self.began);
     }
 
     /// This process is the program.
@@ -118,5 +118,9 @@ mod tests {
         assert!(run.is_on_its_way() && run.elapsed() < at);
         run.ended();
         assert!(run.is_starting() && !run.is_on_its_way());
+        run.restart();
+        run.is_now(9);
+        run.enabled(at);
+        assert!(!run.is_starting() && run.elapsed() >= at && run.elapsed() < at + at);
     }
 }

@@ -4,15 +4,22 @@ use super::cerr;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::time::ClockId;
 use nix::unistd::Pid;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 /// The pid of this process. Asked of the kernel, as the glibc before 2.25 keeps what it
 /// once heard, and clones of this process have others.
 pub fn own_pid() -> Pid {
     // SAFETY: takes nothing and cannot fail.
     Pid::from_raw(unsafe { libc::syscall(libc::SYS_getpid) } as i32)
+}
+
+/// The monotonic clock, which is the same in all processes.
+pub fn monotonic() -> Duration {
+    ClockId::CLOCK_MONOTONIC.now().map(Duration::from).unwrap_or_default()
 }
 
 /// Ends this process at once: no `atexit`, no flushing of buffers that are

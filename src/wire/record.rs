@@ -59,6 +59,8 @@ pub enum Record {
         settings: Settings,
         /// Where it wants events written, as the option has it.
         events: Option<Vec<u8>>,
+        /// When its run began, as the monotonic clock has it, in nanoseconds.
+        began: u64,
     },
     /// A checkpoint was taken.
     Checkpoint {
@@ -115,7 +117,7 @@ wire!(enum Record {
     5 => Configured(settings),
     6 => Warned(text),
     7 => Outdated { after },
-    8 => Started { settings, events },
+    8 => Started { settings, events, began },
 });
 wire!(struct Worth { explicit, hot, separated });
 wire!(struct Directory { path, identity });
@@ -252,8 +254,8 @@ mod tests {
             (any::<Option<Index>>(), prop::collection::vec(seen(), 0..10))
                 .prop_map(|(checkpoint, seen)| Record::Dependencies { checkpoint, seen }),
             path().prop_map(|path| Record::Wrote { path }),
-            (settings(), prop::option::of(path()))
-                .prop_map(|(settings, events)| Record::Started { settings, events }),
+            (settings(), prop::option::of(path()), any::<u64>())
+                .prop_map(|(settings, events, began)| Record::Started { settings, events, began }),
             settings().prop_map(Record::Configured),
             path().prop_map(Record::Warned),
             any::<Option<Index>>().prop_map(|after| Record::Outdated { after }),

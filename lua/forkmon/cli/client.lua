@@ -82,7 +82,7 @@ function runners.status(core, values, words)
   if #list == 0 then return silent[1] and 1 or output.fail(1, 'no forkmon is running') end
   local tables = {}
   for index, session in ipairs(list) do
-    tables[index] = status.table(session, width(core), text.is_unicode(getenv))
+    tables[index] = status.table(session, width(core), text.is_unicode(getenv), values['--files'] ~= nil)
   end
   return output.print(concat(tables, '\n\n') .. '\n')
 end

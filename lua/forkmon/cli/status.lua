@@ -53,12 +53,28 @@ local function files(row, width, glyphs)
   return label .. text.tail(first, left, glyphs.cut) .. more
 end
 
+--- All files of a session by their checkpoints, a line for each, whatever it takes.
+local function all_files(shown, mark, glyphs)
+  local lines = {}
+  for _, row in ipairs(shown.rows) do
+    local head = row.mark
+    local function add(name)
+      lines[#lines + 1] = '  ' .. text.pad(head, -mark) .. '  ' .. text.printable(name, glyphs.ascii)
+      head = ''
+    end
+    for _, name in ipairs(row.files) do add(name) end
+    for _, name in ipairs(row.missing) do add(name .. ' (looked for, not there)') end
+  end
+  return lines
+end
+
 --- The table of one session.
 ---@param session table as core.ask gives it
 ---@param width integer columns there are
 ---@param unicode boolean whether they can show more than ASCII
+---@param with_files boolean|nil whether every file is named below it
 ---@return string
-function status.table(session, width, unicode)
+function status.table(session, width, unicode, with_files)
   local glyphs = unicode and fancy or plain
   local shown = view.of(session)
   local indent = rep(' ', #tostring(session.pid) + 1)
@@ -88,6 +104,10 @@ function status.table(session, width, unicode)
     add(row.mark, bar(row, shown, length, glyphs), is_checkpoint and text.time(row.to) or '',
       row.memory and text.memory(row.memory) or '', is_checkpoint and format('%d', row.resumed) or '',
       files(row, name, glyphs))
+  end
+  if with_files then
+    lines[#lines + 1] = ''
+    for _, line in ipairs(all_files(shown, mark, glyphs)) do lines[#lines + 1] = line end
   end
   return concat(lines, '\n')
 end

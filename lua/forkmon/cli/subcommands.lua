@@ -26,9 +26,14 @@ subcommands.list = {
         .. 'long as the part of the run before it, and strong where that comes after the checkpoint before; the time '
         .. 'that a resume from it saves; its memory, with what it shares counted in parts; how often it was resumed; '
         .. 'and the files whose change resumes from it.',
+      'The time in the second line is that of the present run, as if it had never been resumed: a run that goes on '
+        .. 'from a checkpoint has the time before that, too, and time asleep does not count. So it is less after a '
+        .. 'resume than before. Resumes are those of the whole session there, and of checkpoints that there are now '
+        .. 'below: whatever comes after the one that is resumed is gone, and taken anew.',
       'A change of the files in the line "-" restarts the program, as they were read before forkmon was enabled.',
     },
     flags = {
+      { flag = '--files', doc = 'name every file below the table, and the places where one was looked for' },
       { flag = '--json', doc = 'print all there is as one JSON document: a list of sessions' },
       { flag = '--svg', value = 'FILE', doc = 'draw the timeline of one session into this file' },
     } },

@@ -7,7 +7,7 @@
 
 local text = require 'forkmon.cli.text'
 
-local sub = string.sub
+local format, sub = string.format, string.sub
 local ipairs, max = ipairs, math.max
 
 local view = {}
@@ -95,6 +95,10 @@ function view.facts(session)
     text.count(session.files, 'file'),
     text.count(session.resumes, 'resume'),
   }
+  -- Those below are of the checkpoints that there are now.
+  local gone = session.resumes
+  for _, checkpoint in ipairs(session.checkpoints) do gone = gone - checkpoint.resumed end
+  if gone > 0 then facts[4] = format('%s (%d from checkpoints that are gone)', facts[4], gone) end
   if session.polled > 0 then facts[3] = facts[3] .. ' (' .. session.polled .. ' polled)' end
   if session.memory then facts[#facts + 1] = text.memory(session.memory) end
   return facts
