@@ -154,7 +154,8 @@ support.each_lua(function(lua)
     local function expect_edits(program, project)
       for _, name in ipairs { 'here.txt', 'source/missing.txt', 'source/deep/b.txt', 'source/a.txt' } do
         project:write(name, 'new ' .. name)
-        program:expect(lines.resuming(project:path((name:gsub('source', 'shown')))))
+        local what = name == 'source/missing.txt' and 'is there now' or nil
+        program:expect(lines.resuming(project:path((name:gsub('source', 'shown'))), nil, what))
         program:expect('shows new ' .. name .. '\n')
       end
       project:replace('source/a.txt', 'replaced')

@@ -285,9 +285,9 @@ support.each_lua(function(lua)
     local program = lua:forkmon { '--exact', 'main.lua', cwd = project.root }
     program:expect_exactly 'nothing\n'
     project:write('late.lua', '')
-    program:expect_exactly(lines.resuming(project:path 'late.lua') .. 'there\n')
+    program:expect_exactly(lines.resuming(project:path 'late.lua', nil, 'is there now') .. 'there\n')
     project:remove 'late.lua'
-    program:expect_exactly(lines.resuming(project:path 'late.lua') .. 'nothing\n')
+    program:expect_exactly(lines.resuming(project:path 'late.lua', nil, 'was removed') .. 'nothing\n')
     program:stop 'INT'
   end)
 

@@ -47,7 +47,7 @@ support.each_lua(function(lua)
       project:write(name .. '.lua', ("print '%s2'"):format(name))
     end
     program:signal 'CONT'
-    program:expect_exactly(lines.resuming(project:path 'a.lua') .. 'a2\nb2\nc2\nend\n')
+    program:expect_exactly(lines.resuming(project:path 'a.lua', nil, 'and 2 more changed') .. 'a2\nb2\nc2\nend\n')
     project:write('c.lua', "print 'last'")
     program:expect_exactly(lines.resuming(project:path 'c.lua') .. 'last\nend\n')
     program:stop 'INT'

@@ -314,7 +314,7 @@ support.each_lua(function(lua)
       project:write('b.lua', "print 'b2'")
       -- In one go with this one, though it comes later.
       project:write('a.lua', "print 'a2'")
-      program:expect_exactly(lines.resuming(project:path 'a.lua') .. 'a2\nb2\nend\n')
+      program:expect_exactly(lines.resuming(project:path 'a.lua', nil, 'and 1 more changed') .. 'a2\nb2\nend\n')
       assert.is_true(clock.now() - before >= 0.2)
       program:stop 'INT'
     end)

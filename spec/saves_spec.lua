@@ -236,7 +236,7 @@ support.each_lua(function(lua)
     local program = lua:forkmon { 'main.lua', cwd = project.root }
     program:expect 'startup\nmissing\n'
     project:write('extra.lua', 'return true')
-    program:expect(("[forkmon] file '%s' changed, resuming from "):format(project:path 'extra.lua'))
+    program:expect(("[forkmon] file '%s' is there now, resuming from "):format(project:path 'extra.lua'))
     program:expect 'found\n'
     project:remove 'extra.lua'
     program:expect 'missing\n'

@@ -6,13 +6,16 @@ function lines.watch(path)
   return ("[forkmon] watch '%s'\n"):format(path)
 end
 
---- `from` is the checkpoint's name, where that is not the changed file itself.
-function lines.resuming(path, from)
-  return ("[forkmon] file '%s' changed, resuming from %s..\n"):format(path, from and "'" .. from .. "'" or 'it')
+--- `from` is the checkpoint's name, where that is not the changed file itself. A path is shown as it is below the
+--- project, where sessions of the specs begin. `what` happened to the file: it changed, if nothing is said.
+function lines.resuming(path, from, what)
+  local shown = from and ("'%s'"):format((from:gsub('^/.*/forkmon%-spec%-[^/]+/', ''))) or 'it'
+  if from and from:find '^/' then shown = shown .. ' (shares its checkpoint)' end
+  return ("[forkmon] file '%s' %s, resuming from %s..\n"):format(path, what or 'changed', shown)
 end
 
-function lines.restarting(path)
-  return ("[forkmon] file '%s' changed, restarting..\n"):format(path)
+function lines.restarting(path, what)
+  return ("[forkmon] file '%s' %s, restarting..\n"):format(path, what or 'changed')
 end
 
 lines.never_enabled = '[forkmon] ended without enabling forkmon, waiting for changes..\n'

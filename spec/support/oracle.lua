@@ -93,7 +93,9 @@ function Transcript:name(path)
 end
 
 function Transcript:forkmon_says(line)
-  local cause, action = line:match "^file '(.-)' changed, (.*)%.%.$"
+  local cause, what, action = line:match "^file '(.-)' (.-), (.*)%.%.$"
+  what = what and what:gsub('^and %d+ more ', '')
+  if what ~= 'changed' and what ~= 'was removed' and what ~= 'is there now' then cause = nil end
   if not cause then
     local known = line:match "^watch '" or line:match '^exited with status 1, waiting'
       or line:match '^ended without enabling forkmon, waiting'
@@ -101,6 +103,7 @@ function Transcript:forkmon_says(line)
   end
   cause = self:name(cause)
   assert(self.edited[cause], 'resumed for a file that nobody edited: ' .. cause)
+  action = action:gsub(' %(shares its checkpoint%)$', '')
   local from = action == 'restarting' and 'the start' or self:name(action:match "^resuming from '?(.-)'?$")
   self.resumes = self.resumes + 1
   self.resume = { cause = cause, from = from == 'it' and cause or from }

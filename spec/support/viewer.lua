@@ -30,7 +30,7 @@ function Viewer.start(lua, project, options)
   command.stdin = options.stay and not options.tty and 'pipe' or nil
   command.stdout, command.stderr, command.tty, command.env =
     options.stdout, options.stderr, options.tty, options.env
-  local self = setmetatable({ project = project, program = lua:forkmon(command) }, Viewer)
+  local self = setmetatable({ project = project, missing = {}, program = lua:forkmon(command) }, Viewer)
   self.pid = self.program.pid
   return self
 end
@@ -41,25 +41,37 @@ local function shown(path)
   return (path:gsub('%c', function(char) return escapes[char] or ('\\x%02x'):format(char:byte()) end))
 end
 
---- What the supervisor says when it resumes from before a file.
-function Viewer:resuming(name)
-  return lines.resuming(shown(self.project:path(name)))
+--- What the supervisor says when it resumes from before a file; `what` has become of it, if it has not changed.
+function Viewer:resuming(name, what)
+  return lines.resuming(shown(self.project:path(name)), nil, what)
+end
+
+--- Whether a line says that the file is not there; remembered.
+function Viewer:is_missing(name, line)
+  self.missing[name] = line:find(name .. ': No such file or directory', 1, true) ~= nil
+  return self.missing[name]
 end
 
 --- The first run of a viewer of one file.
 function Viewer:expect_first(name, line)
   local watch = posix.access(self.project:path(name)) and
     lines.watch(shown(self.project:path(name))) or ''
+  self:is_missing(name, line)
   self.program:expect_exactly('startup\n' .. watch .. line .. '\n')
 end
 
---- Nothing but one resume must have been the next thing, and end in this line.
-function Viewer:expect_resume(name, line)
-  self.program:expect_exactly(self:resuming(name) .. line .. '\n')
+--- Nothing but one resume must have been the next thing, and end in this line. `what` has become of the file, if that
+--- does not follow from what was shown of it before.
+function Viewer:expect_resume(name, line, what)
+  local was_missing = self.missing[name]
+  local is_missing = self:is_missing(name, line)
+  if is_missing ~= (was_missing or false) then what = what or is_missing and 'was removed' or 'is there now' end
+  self.program:expect_exactly(self:resuming(name, what) .. line .. '\n')
 end
 
 --- The last thing shown must come to be this line, whatever was shown on the way.
 function Viewer:expect(line)
+  if line:find '^shows ' then self.missing = {} end
   self.program:expect(line .. '\n')
 end
 

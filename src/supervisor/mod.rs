@@ -41,6 +41,7 @@ mod sight;
 mod timeline;
 mod trace;
 mod verdict;
+mod words;
 
 use crate::report;
 use crate::session::invitation::Command;

@@ -64,6 +64,11 @@ impl Pending {
         self.end
     }
 
+    /// The paths that have changed.
+    pub fn changed(&self) -> impl Iterator<Item = PathId> + '_ {
+        self.changed.iter().copied()
+    }
+
     /// Where to resume from, and the path that decides it.
     pub fn target(&self, timeline: &Timeline) -> (Target, Option<PathId>) {
         let changed = timeline.target(self.changed.iter().copied());

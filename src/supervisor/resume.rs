@@ -5,6 +5,7 @@ use super::copies::Woken;
 use super::machine::Event;
 use super::pending::{LOOP_TIMES, LOOP_WITHIN, Taken};
 use super::timeline::{Dependency, Target};
+use super::words::{Cause, Change, Point, resuming};
 use crate::files::{PathId, Stamp, content_digest};
 use crate::report;
 use crate::session::invitation::CANNOT_RUN;
@@ -14,6 +15,7 @@ use crate::sys::signals::end_by;
 use crate::wire::letter::Letter;
 use crate::wire::record::{Directory, Index};
 use crate::wire::settings::{Settings, Sink};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 impl Supervisor {
@@ -34,6 +36,7 @@ impl Supervisor {
 
     pub(super) fn wake(&mut self) {
         let (target, cause) = self.pending.target(&self.timeline);
+        let told = cause.map(|path| (self.became(path), self.others_than(path)));
         let cause = cause.map(|path| self.sight.path(path).to_vec());
         let Taken { changed, since } = self.pending.take(|path| self.sight.path(path).to_vec());
         if self.settings.clear {
@@ -43,18 +46,18 @@ impl Supervisor {
             self.birth.board().announce(cause);
             self.suspect_loop(cause);
         }
-        let Target::Checkpoint(index) = target else { return self.restart(cause, &changed) };
+        let cause = cause.as_deref().zip(told).map(|(path, (change, others))| Cause {
+            path,
+            change,
+            others,
+        });
+        let Target::Checkpoint(index) = target else {
+            tell(cause, Point::Start);
+            return self.restart(&changed);
+        };
         let Some(checkpoint) = self.timeline.checkpoint(index) else { return };
-        let (name, from) = (&checkpoint.name[..], checkpoint.title());
-        match &cause {
-            Some(cause) if cause == name => {
-                report::info(&[b"file '", cause, b"' changed, resuming from it.."]);
-            }
-            Some(cause) => {
-                report::info(&[b"file '", cause, b"' changed, resuming from '", &from, b"'.."]);
-            }
-            None => report::info(&[b"resuming from '", &from, b"'.."]),
-        }
+        let of_file = !checkpoint.worth.explicit && !checkpoint.name.is_empty();
+        tell(cause, Point::Checkpoint { title: &checkpoint.title(), of_file });
         let letter = Letter { count: self.run.count_resume(), changed };
         let woken = Woken::new(checkpoint, letter.changed.clone(), since);
         self.outlets.trace("wake", || format!("checkpoint {index}, process {}", woken.mold));
@@ -86,11 +89,28 @@ impl Supervisor {
         }
     }
 
-    fn restart(&mut self, cause: Option<Vec<u8>>, changed: &[Vec<u8>]) {
-        match &cause {
-            Some(cause) => report::info(&[b"file '", cause, b"' changed, restarting.."]),
-            None => report::info(&[b"restarting.."]),
+    /// What became of a file since the program saw it.
+    fn became(&self, path: PathId) -> Change {
+        let before = self.timeline.dependency(path).map_or(Stamp::Absent, |known| known.stamp);
+        match (before, self.sight.stamp(path, before)) {
+            (Stamp::Absent, Stamp::Absent) => Change::Changed,
+            (Stamp::Absent, _) => Change::Appeared,
+            (_, Stamp::Absent) => Change::Removed,
+            _ => Change::Changed,
         }
+    }
+
+    /// How many other files have changed: of what has moved along with its folder, those
+    /// places do not count where nothing was and nothing is.
+    fn others_than(&self, cause: PathId) -> usize {
+        let is_there = |path: &PathId| {
+            let before = self.timeline.dependency(*path).map_or(Stamp::Absent, |known| known.stamp);
+            before != Stamp::Absent || self.sight.stamp(*path, before) != Stamp::Absent
+        };
+        self.pending.changed().filter(|path| *path != cause).filter(is_there).count()
+    }
+
+    fn restart(&mut self, changed: &[Vec<u8>]) {
         let paths = changed.iter().map(Vec::as_slice);
         self.outlets.emit("restart", |event| event.strings("changed", paths));
         let stamp = |path, before| self.sight.stamp(path, before);
@@ -211,4 +231,10 @@ impl Supervisor {
         }
         end_by(signal)
     }
+}
+
+/// Prints the line that tells of a resume.
+fn tell(cause: Option<Cause>, point: Point) {
+    let directory = std::env::current_dir().unwrap_or_default();
+    report::info(&[&resuming(cause, point, directory.as_os_str().as_bytes())]);
 }

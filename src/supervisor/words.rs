@@ -1,0 +1,135 @@
+//! The line that tells of a resume: what has happened, and where the program goes on.
+//!
+//! What decides it is named by its absolute path, as the original forkmon does. A second path is
+//! shorter where it is in the session's folder.
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was saved, or is another.
+    Changed,
+    /// It was there.
+    Removed,
+    /// It was looked for in vain.
+    Appeared,
+}
+
+/// The file that decides where to resume from.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause<'a> {
+    /// Its path.
+    pub path: &'a [u8],
+    /// What became of it.
+    pub change: Change,
+    /// How many others have changed, too.
+    pub others: usize,
+}
+
+/// Where the program goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Point<'a> {
+    /// At its start.
+    Start,
+    /// At the checkpoint before this file was opened, or with this label.
+    Checkpoint {
+        /// What people call it.
+        title: &'a [u8],
+        /// It was taken for the file of that name.
+        of_file: bool,
+    },
+}
+
+/// The line, without what all lines begin with.
+pub fn resuming(cause: Option<Cause>, point: Point, directory: &[u8]) -> Vec<u8> {
+    let mut line = Vec::new();
+    if let Some(cause) = cause {
+        line.extend(b"file '");
+        line.extend(cause.path);
+        line.push(b'\'');
+        if cause.others > 0 {
+            line.extend(format!(" and {} more", cause.others).bytes());
+        }
+        line.extend(match cause.change {
+            Change::Removed if cause.others == 0 => &b" was removed, "[..],
+            Change::Appeared if cause.others == 0 => b" is there now, ",
+            _ => b" changed, ",
+        });
+    }
+    match point {
+        Point::Start => line.extend(b"restarting"),
+        Point::Checkpoint { title, .. } if cause.is_some_and(|cause| cause.path == title) => {
+            line.extend(b"resuming from it");
+        }
+        Point::Checkpoint { title, of_file } => {
+            line.extend(b"resuming from '");
+            line.extend(if of_file { short(title, directory) } else { title });
+            line.push(b'\'');
+            if of_file && cause.is_some() {
+                line.extend(b" (shares its checkpoint)");
+            }
+        }
+    }
+    line.extend(b"..");
+    line
+}
+
+/// A path as people name it who are in that folder.
+fn short<'a>(path: &'a [u8], directory: &[u8]) -> &'a [u8] {
+    let below = path.strip_prefix(directory).and_then(|below| below.strip_prefix(b"/"));
+    below.filter(|below| !below.is_empty()).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(cause: Option<(&str, Change, usize)>, point: Point) -> String {
+        let cause =
+            cause.map(|(path, change, others)| Cause { path: path.as_bytes(), change, others });
+        String::from_utf8(resuming(cause, point, b"/home/bart")).unwrap()
+    }
+
+    fn file(title: &str) -> Point<'_> {
+        Point::Checkpoint { title: title.as_bytes(), of_file: true }
+    }
+
+    #[test]
+    fn the_lines_of_the_original_are_kept() {
+        let cause = Some(("/home/bart/a.lua", Change::Changed, 0));
+        let line = line(cause, file("/home/bart/a.lua"));
+        assert_eq!(line, "file '/home/bart/a.lua' changed, resuming from it..");
+    }
+
+    #[test]
+    fn another_checkpoint_is_named_and_why() {
+        let cause = Some(("/home/bart/b.lua", Change::Changed, 0));
+        for (title, shown) in [
+            ("/home/bart/lib/a.lua", "lib/a.lua"),
+            ("/home/bartholomew/a.lua", "/home/bartholomew/a.lua"),
+            ("/home/bart/", "/home/bart/"),
+        ] {
+            let expected = format!(
+                "file '/home/bart/b.lua' changed, resuming from '{shown}' (shares its checkpoint).."
+            );
+            assert_eq!(line(cause, file(title)), expected);
+        }
+        let label = Point::Checkpoint { title: b"/home/bart/x", of_file: false };
+        let expected = "file '/home/bart/b.lua' changed, resuming from '/home/bart/x'..";
+        assert_eq!(line(cause, label), expected);
+    }
+
+    #[test]
+    fn what_became_of_the_file_is_said_and_of_how_many_more() {
+        let told = |change, others| line(Some(("/a", change, others)), Point::Start);
+        assert_eq!(told(Change::Changed, 0), "file '/a' changed, restarting..");
+        assert_eq!(told(Change::Removed, 0), "file '/a' was removed, restarting..");
+        assert_eq!(told(Change::Appeared, 0), "file '/a' is there now, restarting..");
+        assert_eq!(told(Change::Removed, 3), "file '/a' and 3 more changed, restarting..");
+    }
+
+    #[test]
+    fn without_a_file_only_the_place_is_named() {
+        assert_eq!(line(None, Point::Start), "restarting..");
+        assert_eq!(line(None, file("/home/bart/a.lua")), "resuming from 'a.lua'..");
+    }
+}
