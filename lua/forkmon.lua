@@ -12,7 +12,7 @@ local native = require 'forkmon.native'
 local options = require 'forkmon.options'
 local search = require 'forkmon.search'
 
-local error, ipairs, pcall, tostring, type = error, ipairs, pcall, tostring, type
+local error, ipairs, pairs, pcall, tostring, type = error, ipairs, pairs, pcall, tostring, type
 local find, format, sub = string.find, string.format, string.sub
 local getenv = os.getenv
 
@@ -38,6 +38,7 @@ local forkmon = {
 ---@field stop_signal? string|integer what stops the old run before a resume ('TERM')
 ---@field stop_timeout? integer ms the old run has for it before it is killed (2000)
 ---@field clear? boolean clear the screen before a resumed run
+---@field native_hooks? boolean hear of what C code opens and asks for, where that is possible (true)
 ---@field watch? string|string[] files and directories to watch from the start
 ---@field events? string a path or `fd:N` to write JSON lines to
 
@@ -71,6 +72,7 @@ local forkmon = {
 ---@field memory? integer bytes, what it shares counted in parts
 ---@field count integer how many files resume from it
 ---@field files string[] these files
+---@field asked string[] paths of which it asked something without opening them
 ---@field missing string[] places where it looked for a file in vain: one that appears there counts as a change
 
 local core ---@type table|nil the native core, once it was needed
@@ -85,10 +87,12 @@ local resuming = false
 local function resumed(resume)
   if not resume then return end
   resuming = true
+  core.joins(true)
   for _, callback in ipairs(callbacks) do
     local ok, message = pcall(callback, resume)
     if not ok then core.warn('on_resume: ' .. tostring(message)) end
   end
+  core.joins(false)
   resuming = false
 end
 
@@ -121,10 +125,27 @@ local report = {
     return core.wrote(core.absolute(path), moves and 'move' or 'update')
   end,
 
+  ask = function(path, question, field)
+    return after(core.inquire(path, resuming, question, field and core.fields[field]))
+  end,
+
   act = function(from_now_on)
     core.effect(from_now_on)
   end,
 }
+
+--- Has C code observed, too. Returns what has the hooks of modules say which fields of a status are asked for, where
+--- that is possible.
+local function observe()
+  local observing, warning = core.observe()
+  if warning then core.warn(warning) end
+  if not observing then return nil end
+  return function(original, names)
+    local numbers = {}
+    for name, field in pairs(names) do numbers[name] = core.fields[field] end
+    return core.hint(original, numbers)
+  end
+end
 
 --- Completes the settings by what the core needs to know of the program at its start.
 local function survey()
@@ -168,7 +189,7 @@ local function adopt(new)
   for index, path in ipairs(new.watch) do new.watch[index] = core.absolute(path) end
   local wanted, ignored
   watched, is_ignored, wanted, ignored = filter.compile(new.filter, new.ignore, core.warn)
-  core.filter(watched, wanted, ignored)
+  core.filter(watched, wanted, ignored, { new.filter, new.ignore })
   settings = new
 end
 
@@ -213,7 +234,7 @@ function forkmon.enable(given)
     if find(outcome, '^threads:') then error('forkmon.enable: ' .. outcome, 2) end
     return nil, outcome
   end
-  remove_hooks = hooks.install(_G, core.hook, report, core.clock)
+  remove_hooks = hooks.install(_G, core.hook, report, core.clock, settings.native_hooks and observe())
   core.reopens(#callbacks > 0)
   resumed(outcome)
   return forkmon

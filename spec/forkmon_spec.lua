@@ -45,6 +45,7 @@ local function core()
     filter = function(new) watched = new end,
     absolute = absolute,
     clock = os.clock,
+    observe = function() return false end, joins = function() end,
     -- As the native one does when the original is a Lua function.
     hook = function(_, before, only)
       return function(...)

@@ -11,6 +11,9 @@ local report = {
     return true
   end,
   look_up = function(...) seen[#seen + 1] = 'look up ' .. table.concat(search.candidates(...), ' ') end,
+  ask = function(path, question, field)
+    seen[#seen + 1] = ('ask %s of %s'):format(field or question, path)
+  end,
   act = function() seen[#seen + 1] = 'act' end,
 }
 
@@ -33,6 +36,8 @@ local function new_globals()
            popen = answer 'popen' },
     os = { remove = answer 'remove', rename = answer 'rename', execute = answer 'execute', tmpname = answer 'tmpname' },
     package = { path = './?.lua;/lib/?/init.lua', cpath = '/lib/?.so', loadlib = answer 'loadlib',
+                loaded = { lfs = { attributes = answer 'attributes', dir = answer 'dir', mkdir = answer 'mkdir',
+                                   rmdir = answer 'rmdir', touch = answer 'touch', link = answer 'link' } },
                 searchpath = answer 'searchpath', searchers = { type, tostring, rawlen or rawequal, tonumber } },
   }
 end
@@ -70,6 +75,16 @@ describe('the hook of', function()
     { 'os.tmpname', {}, 'act' },
     { 'os.remove', { 'f' }, 'move f', 'act' },
     { 'os.rename', { 'f', 'g' }, 'move f', 'write g', 'act' },
+    { 'lfs.attributes', { 'f' }, 'ask all of f' },
+    { 'lfs.attributes', { 'f', 'mode' }, 'ask kind of f' },
+    { 'lfs.attributes', { 'f', {} }, 'ask all of f' },
+    { 'lfs.attributes', { {} } },
+    { 'lfs.dir', { 'f' }, 'ask names of f' },
+    { 'lfs.mkdir', { 'f' }, 'write f', 'act' },
+    { 'lfs.rmdir', { 'f' }, 'move f', 'act' },
+    { 'lfs.touch', { 'f', 1, 2 }, 'update f', 'act' },
+    { 'lfs.link', { 'f', 'g' }, 'update f', 'write g', 'act' },
+    { 'lfs.link', { 'f', 'g', true }, 'write g', 'act' },
     { 'package.loadlib', { './x.so', '*' }, 'read ./x.so' },
     { 'package.loadlib', { 'libc.so.6', '*' } },
     { 'package.searchpath', { 'a.b', 'x/?;y/?' }, 'look up x/a/b y/a/b' },
@@ -84,7 +99,7 @@ describe('the hook of', function()
     for index, argument in ipairs(case[2]) do shown[index] = tostring(argument):gsub('%z', '\\0') end
 
     it(case[1] .. '(' .. table.concat(shown, ', ') .. ')', function()
-      local hooked = (globals[library] or globals)[name]
+      local hooked = (globals[library] or globals.package.loaded[library] or globals)[name]
       local results = { hooked((table.unpack or unpack)(case[2])) }
       assert.same({ name, #case[2], (table.unpack or unpack)(case[2]) }, results)
       assert.same({ select(3, (table.unpack or unpack)(case)) }, seen)
@@ -101,7 +116,7 @@ describe('the searchers', function()
 
   it('are replaced in their slots', function()
     assert.equal(4, #globals.package.searchers)
-    assert.equal(type, globals.package.searchers[1])
+    assert.are_not.equal(type, globals.package.searchers[1])
     assert.same({ 'look up ./a/b.lua /lib/a/b/init.lua' }, searched(2, 'a.b'))
     assert.same({ 'look up /lib/a/b.so' }, searched(3, 'a.b'))
     assert.same({ 'look up /lib/v2-a/b.so' }, searched(3, 'v2-a.b'))

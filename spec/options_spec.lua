@@ -22,7 +22,7 @@ describe('the table of enable', function()
     assert.same({
       filter = { '%.lua$' }, ignore = {}, quiet = false, restart_delay = 5, ignore_delay = 0, exact = false,
       overhead = 0.05, max_checkpoints = 64, content = false, poll = 0, stop_signal = 15, stop_timeout = 2000,
-      clear = false, watch = {},
+      native_hooks = true, clear = false, watch = {},
     }, resolve {})
   end)
 

@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 demo_packages='gcc libc6-dev luarocks lua5.4 liblua5.4-dev'
 test_packages="$demo_packages
     lua5.1 lua5.2 lua5.3 luajit liblua5.1-0-dev liblua5.2-dev liblua5.3-dev libluajit-5.1-dev
-    fish man-db zsh lua-busted lua-check lua-filesystem lua-ldoc lua-copas lua-penlight lua-posix lua-socket lua-system
+    fish man-db zsh lua-busted lua-check lua-filesystem lua-ldoc lua-copas lua-luv lua-penlight lua-posix
+    lua-socket lua-sql-sqlite3 lua-system
     bindfs emacs-nox git rsync unzip vim zip"
 bench_packages="$demo_packages entr lua5.3 lua-filesystem lua-posix lua-system"
 

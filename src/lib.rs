@@ -21,7 +21,7 @@
         feature = "lua55",
         feature = "luajit"
     )),
-    allow(dead_code)
+    allow(dead_code, unused_imports)
 )]
 
 // The calls that clone a process are made by hand (`sys`), and are only right on these.

@@ -17,6 +17,8 @@ local find, match, sub = string.find, string.match, string.sub
 local getmetatable, ipairs, next, pairs = getmetatable, ipairs, next, pairs
 local rawget, rawset, setmetatable, tostring, type = rawget, rawset, setmetatable, tostring, type
 
+local modules = require 'forkmon.modules'
+
 local hooks = {}
 
 ---@class forkmon.Report where the hooks report to; paths are as the program gives them
@@ -28,6 +30,9 @@ local hooks = {}
 --- `empties`: it is opened to be written from its beginning, and read; `appends`: to be written at its end
 ---@field change fun(path: string, moves: boolean): boolean a file that must be there is about to be written in
 --- place or, with `moves`, removed or renamed; false when that is going to fail
+---@field ask fun(path: string, question: string, field: string?): fun()|nil something is about to be asked of a path
+--- without opening it: a field of its 'status' or 'link_status' (of a link itself), or 'all'; where a 'link' points to;
+--- the 'names' in a folder; what to call before that
 ---@field act fun(from_now_on: boolean?) something else is about to happen that others can observe, or that cannot
 --- be done again; `from_now_on`: and may at any time after
 
@@ -153,54 +158,103 @@ local function befores(report, io, package)
   return functions, searchers, { read = act, lines = consume_lines }
 end
 
---- The slots of the three searchers that reach files. Other searchers may have been put among them, which are Lua
---- functions as a rule; the four of Lua itself are C functions, the one for package.preload first.
-local function file_searchers(searchers)
+--- The slots of the three searchers that reach files, and of the one for package.preload. Other searchers may have been
+--- put among them, which are Lua functions as a rule; the four of Lua itself are C functions, the one for
+--- package.preload first.
+local function searcher_slots(searchers)
   local slots = {}
   for slot, searcher in ipairs(searchers) do
     if type(searcher) == 'function' and getinfo(searcher, 'S').what == 'C' then slots[#slots + 1] = slot end
   end
-  if #slots ~= 4 then return { 2, 3, 4 } end
-  return { slots[2], slots[3], slots[4] }
+  if #slots ~= 4 then return { 2, 3, 4 }, 1 end
+  return { slots[2], slots[3], slots[4] }, slots[1]
 end
 
 --- Puts the hooks in place.
 ---@param globals table _G, or the like of it
----@param hook fun(original: function, before: function, only: any, stand_in: table?): function, boolean the core's;
---- with `only`, what comes before sees only the calls whose first argument is that; with `stand_in`, a searcher takes
---- its path from there, where what comes before returns one as its second value, and not from `package`; when the
---- second result is false, the first does not call the original
+---@param hook fun(original: function, before: function, only: any, stand_in: table?, after: function?): function,
+--- boolean the core's; with `only`, what comes before sees only the calls whose first argument is that; with
+--- `stand_in`, a searcher takes its path from there, where what comes before returns one as its second value, and not
+--- from `package`; what comes `after` sees the first result, and may return another; when the second result is false,
+--- the first does not call the original
 ---@param report forkmon.Report
 ---@param clock fun(): number stands in for os.clock, which begins anew in every process
+---@param hint? fun(original: function, names: table): function|nil where C code is observed: stands in for a function
+--- that asks for fields of a status
 ---@return fun() remove takes the hooks away wherever nobody has replaced them since
-function hooks.install(globals, hook, report, clock)
-  local replaced = {}
+function hooks.install(globals, hook, report, clock, hint)
+  local replaced, package = {}, globals.package
 
   local function put(place, key, ours)
     replaced[#replaced + 1] = { place = place, original = rawget(place, key), ours = ours }
     rawset(place, key, ours)
   end
 
-  local function replace(place, key, before, only, stand_in)
+  local function replace(place, key, before, only, stand_in, after)
     local original = rawget(place, key)
     if type(original) ~= 'function' then return end
-    local ours, is_whole = hook(original, before, only, stand_in)
+    local ours, is_whole = hook(original, before, only, stand_in, after)
     put(place, key, is_whole and ours or function(...)
       ours(...)
       return original(...)
     end)
   end
 
-  local package = globals.package
+  -- A module is hooked when its loader returns, before anybody can put one of its functions aside.
+  local known, seen = modules.befores(report, path_of), hint and modules.seen or {}
+  local waiting = {}
+  for name in pairs(known) do waiting[name] = true end
+  for name in pairs(seen) do waiting[name] = true end
+
+  local function adopt(name, module)
+    if not waiting[name] or type(module) ~= 'table' then return end
+    waiting[name] = nil
+    local told = seen[name] or {}
+    for key, before in pairs(known[name] or {}) do
+      if told[key] == nil then replace(module, key, before) end
+    end
+    for key, fields in pairs(told) do
+      local original = rawget(module, key)
+      if fields and type(original) == 'function' then put(module, key, hint(original, fields) or original) end
+    end
+  end
+
+  -- Those that a searcher of somebody else's has found are hooked at the next search.
+  local function adopt_loaded()
+    for name in pairs(waiting) do adopt(name, rawget(package.loaded, name)) end
+  end
+
+  local searched ---@type any the name that a searcher is looking for
+  local function wrap_loader(loader)
+    local name = searched
+    if not waiting[name] or type(loader) ~= 'function' then return end
+    return function(...)
+      local module = loader(...)
+      adopt(name, module)
+      return module
+    end
+  end
+
   local functions, befores_of_searchers, befores_of_stdin = befores(report, globals.io, package)
   for library, names in pairs(functions) do
     local place = library == 'base' and globals or globals[library]
     for name, before in pairs(names) do replace(place, name, before) end
   end
   local searchers = package.searchers or package.loaders
-  for index, slot in ipairs(file_searchers(searchers)) do
-    replace(searchers, slot, befores_of_searchers[index], nil, setmetatable({}, { __index = package }))
+  local slots, preload = searcher_slots(searchers)
+  -- Of modules that the interpreter brings along, and of all others.
+  replace(searchers, preload, function(name)
+    searched = name
+    adopt_loaded()
+  end, nil, nil, wrap_loader)
+  for index, slot in ipairs(slots) do
+    local before = befores_of_searchers[index]
+    replace(searchers, slot, function(name)
+      searched = name
+      return before(name)
+    end, nil, setmetatable({}, { __index = package }), wrap_loader)
   end
+  adopt_loaded()
 
   put(globals.os, 'clock', clock)
   local stdin = globals.io.stdin

@@ -13,15 +13,14 @@
 //!
 //! What is told of a folder whose names were not read to the end is as much as was read: the first so
 //! many, in the order in which the folder gives them. That is what a new start would be told, too.
+//! Names that editors put beside files while they work do not count, as in a watched folder.
 
-// Nobody asks yet.
-#![allow(dead_code)]
-
-use super::stamp::digest;
+use super::stamp::{digest, is_scratch};
 use crate::sys::status::{Fields, Status};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, readlink};
 use nix::unistd::{AccessFlags, faccessat};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -83,15 +82,47 @@ pub const ALL: u64 = u64::MAX;
 
 impl Names {
     /// Adds a name that is not among them. Those of the folder itself and of the one above it, which
-    /// every folder has, do not count.
+    /// every folder has, do not count, nor do those of scratch files.
     pub fn add(&mut self, name: &[u8]) {
-        if !matches!(name, b"." | b"..") {
+        if counts(name) {
             self.count += 1;
             // A sum does not depend on the order. So that sums of different sets differ,
             // each part must look as if it were drawn by chance.
             self.digest = self.digest.wrapping_add(scatter(digest(name)));
         }
     }
+
+    /// Takes out a name that is among them.
+    pub fn remove(&mut self, name: &[u8]) {
+        if counts(name) {
+            self.count = self.count.wrapping_sub(1);
+            self.digest = self.digest.wrapping_sub(scatter(digest(name)));
+        }
+    }
+
+    /// Those in a folder, the first so `many`. Each is shown to `see`, with whether it is
+    /// known to be a folder.
+    ///
+    /// # Errors
+    /// Those of opening and reading a folder.
+    pub fn list(path: &[u8], many: u64, mut see: impl FnMut(&[u8], bool)) -> nix::Result<Names> {
+        let mut names = Names::default();
+        for entry in std::fs::read_dir(Path::new(OsStr::from_bytes(path))).map_err(errno)? {
+            if names.count == many {
+                break;
+            }
+            let entry = entry.map_err(errno)?;
+            let name = entry.file_name();
+            names.add(name.as_bytes());
+            see(name.as_bytes(), entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        }
+        Ok(names)
+    }
+}
+
+/// Whether a name makes a difference to a listing.
+fn counts(name: &[u8]) -> bool {
+    !matches!(name, b"." | b"..") && !is_scratch(name)
 }
 
 /// Has every bit of the result depend on every bit of `word` (the last steps of MurmurHash3).
@@ -117,9 +148,9 @@ impl Answer {
         Answer::find(path, question).unwrap_or_else(|error| Answer::Failed(error as i32))
     }
 
-    /// Whether a program that was given this answer would now be given the same.
-    pub fn is_same(&self, path: &[u8], question: &Question) -> bool {
-        Answer::ask(path, question) == *self
+    /// Whether it says that nothing is there.
+    pub fn is_absent(&self) -> bool {
+        matches!(*self, Answer::Failed(error) if error == Errno::ENOENT as i32 || error == Errno::ENOTDIR as i32)
     }
 
     fn find(path: &[u8], question: &Question) -> nix::Result<Answer> {
@@ -137,18 +168,68 @@ impl Answer {
             Question::Resolve => std::fs::canonicalize(os)
                 .map(|path| Answer::path(&path.into_os_string().into_vec()))
                 .map_err(errno),
-            Question::Names { most } => {
-                let mut names = Names::default();
-                for entry in std::fs::read_dir(Path::new(os)).map_err(errno)? {
-                    if names.count == most {
-                        break;
-                    }
-                    names.add(entry.map_err(errno)?.file_name().as_bytes());
-                }
-                Ok(Answer::Names(names))
-            }
+            Question::Names { most } => Names::list(path, most, |_, _| ()).map(Answer::Names),
         }
     }
+}
+
+/// A question that a program has asked, with what it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What it asked.
+    pub question: Question,
+    /// What it was told; of names, without its own.
+    pub answer: Answer,
+    /// Names in the folder that it has made or removed itself since: these do not count.
+    own: BTreeSet<Vec<u8>>,
+}
+
+impl Asked {
+    /// It was told this.
+    pub fn new(question: Question, answer: Answer) -> Asked {
+        Asked { question, answer, own: BTreeSet::new() }
+    }
+
+    /// What it would be told of `path` now, its own names left out.
+    pub fn ask(&self, path: &[u8]) -> Answer {
+        self.without_own(path, Answer::ask(path, &self.question))
+    }
+
+    /// Whether it would be told the same of `path` now.
+    pub fn is_same(&self, path: &[u8]) -> bool {
+        self.ask(path) == self.answer
+    }
+
+    /// Whether it may be told this, too, and nothing has changed but by itself.
+    pub fn agrees(&self, path: &[u8], told: Answer) -> bool {
+        self.without_own(path, told) == self.answer
+    }
+
+    /// What the program has made of `path` itself is what it knows.
+    pub fn restate(&mut self, path: &[u8]) {
+        self.answer = self.ask(path);
+    }
+
+    /// The program is about to make or remove a name in the folder at `path`.
+    pub fn leave_out(&mut self, path: &[u8], name: &[u8]) {
+        if self.own.insert(name.to_vec())
+            && let Answer::Names(names) = &mut self.answer
+            && is_there(path, name)
+        {
+            names.remove(name);
+        }
+    }
+
+    fn without_own(&self, path: &[u8], answer: Answer) -> Answer {
+        let Answer::Names(mut names) = answer else { return answer };
+        self.own.iter().filter(|name| is_there(path, name)).for_each(|name| names.remove(name));
+        Answer::Names(names)
+    }
+}
+
+fn is_there(folder: &[u8], name: &[u8]) -> bool {
+    let path = Path::new(OsStr::from_bytes(folder)).join(OsStr::from_bytes(name));
+    path.symlink_metadata().is_ok()
 }
 
 fn errno(error: std::io::Error) -> Errno {
@@ -162,7 +243,6 @@ pub(crate) mod tests {
     use super::*;
     use crate::sys::status::tests::{fields, status};
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::PathBuf;
@@ -322,7 +402,7 @@ pub(crate) mod tests {
             }).collect();
             after.iter().for_each(|edit| act(&root, edit));
             for (path, question, answer, before) in asked {
-                let same = answer.is_same(path.as_os_str().as_bytes(), question);
+                let same = Answer::ask(path.as_os_str().as_bytes(), question) == answer;
                 let now = told(&path, question);
                 // An error may be another one, which a program can tell as well.
                 let failed = matches!(answer, Answer::Failed(_));
@@ -331,6 +411,50 @@ pub(crate) mod tests {
             }
             fs::remove_dir_all(root).unwrap();
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(80))]
+
+        #[test]
+        fn names_that_the_program_makes_and_removes_do_not_count_and_others_do(
+            there in prop::collection::btree_set(0..4usize, 0..4),
+            own in prop::collection::vec((0..4usize, any::<bool>()), 0..6),
+            other in prop::option::of(0..4usize),
+        ) {
+            let root = scratch("own-names");
+            let (folder, at) = (root.as_os_str().as_bytes(), |name: usize| root.join(NAMES[name]));
+            there.iter().for_each(|name| fs::write(at(*name), "").unwrap());
+            let question = Question::Names { most: ALL };
+            let mut asked = Asked::new(question, Answer::ask(folder, &question));
+            for (name, is_made) in &own {
+                asked.leave_out(folder, NAMES[*name].as_bytes());
+                let _ = if *is_made { fs::write(at(*name), "") } else { fs::remove_file(at(*name)) };
+                prop_assert!(asked.is_same(folder));
+                prop_assert!(asked.agrees(folder, Answer::ask(folder, &question)));
+            }
+            if let Some(name) = other.filter(|name| own.iter().all(|(own, _)| own != name)) {
+                let is_there = at(name).exists();
+                let _ = if is_there { fs::remove_file(at(name)) } else { fs::write(at(name), "") };
+                prop_assert!(!asked.is_same(folder));
+                asked.restate(folder);
+                prop_assert!(asked.is_same(folder));
+            }
+            fs::remove_dir_all(root).unwrap();
+        }
+    }
+
+    #[test]
+    fn scratch_files_disturb_no_listing() {
+        let root = scratch("scratch-names");
+        fs::write(root.join("a"), "").unwrap();
+        let question = Question::Names { most: ALL };
+        let asked = Asked::new(question, Answer::ask(root.as_os_str().as_bytes(), &question));
+        for name in [".a.swp", "a~", "4913"] {
+            fs::write(root.join(name), "").unwrap();
+        }
+        assert!(asked.is_same(root.as_os_str().as_bytes()));
+        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]
@@ -342,7 +466,7 @@ pub(crate) mod tests {
         let ask = |fields| Question::Status { follow: true, fields };
         let questions = [Fields::PRESENCE, Fields::KIND, Fields::SIZE].map(ask);
         let was = questions.map(|question| Answer::ask(path, &question));
-        let same = || [0, 1, 2].map(|which| was[which].is_same(path, &questions[which]));
+        let same = || [0, 1, 2].map(|which| Answer::ask(path, &questions[which]) == was[which]);
         fs::write(&file, "two").unwrap();
         assert_eq!(same(), [true, true, true]);
         fs::write(&file, "three").unwrap();

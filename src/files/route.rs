@@ -24,14 +24,29 @@ pub enum Place {
     End(PathBuf),
 }
 
+/// What of a directory matters to whom a path leads there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// That it is there.
+    Itself,
+    /// Its entries.
+    Entries,
+    /// All that is below it.
+    Tree,
+}
+
 /// The places that decide where an absolute path leads now.
 ///
 /// A path that cannot be followed to its end (missing, too many links, no
 /// permission) yields the places up to there.
-pub fn walk(path: &[u8]) -> Vec<Place> {
+pub fn walk(path: &[u8], reach: Reach) -> Vec<Place> {
     let (mut places, end) = walk_through(path);
     if let Some(directory) = end {
-        tree(&directory, &mut places);
+        match reach {
+            Reach::Itself => {}
+            Reach::Entries => places.push(Place::Every(directory)),
+            Reach::Tree => tree(&directory, &mut places),
+        }
     }
     places
 }
@@ -177,7 +192,7 @@ mod tests {
     fn a_plain_file_hangs_on_its_directory() {
         let scratch = Scratch::new("plain");
         fs::write(scratch.0.join("a.lua"), "").unwrap();
-        let places = walk(bytes(&scratch.0.join("a.lua")));
+        let places = walk(bytes(&scratch.0.join("a.lua")), Reach::Tree);
         assert_eq!(named(&places), [(scratch.0.clone(), b"a.lua".to_vec())]);
         assert!(places.contains(&Place::Itself(scratch.0.clone())));
     }
@@ -189,7 +204,7 @@ mod tests {
         fs::write(scratch.0.join("v1/real.lua"), "").unwrap();
         symlink("v1", scratch.0.join("current")).unwrap();
         symlink("real.lua", scratch.0.join("v1/a.lua")).unwrap();
-        let places = walk(bytes(&scratch.0.join("current/a.lua")));
+        let places = walk(bytes(&scratch.0.join("current/a.lua")), Reach::Tree);
         assert_eq!(
             named(&places),
             [
@@ -203,7 +218,7 @@ mod tests {
     #[test]
     fn what_is_missing_hangs_on_the_nearest_directory() {
         let scratch = Scratch::new("missing");
-        let places = walk(bytes(&scratch.0.join("no/such/dir/a.lua")));
+        let places = walk(bytes(&scratch.0.join("no/such/dir/a.lua")), Reach::Tree);
         assert_eq!(named(&places), [(scratch.0.clone(), b"no".to_vec())]);
     }
 
@@ -212,17 +227,23 @@ mod tests {
         let scratch = Scratch::new("loop");
         symlink("b", scratch.0.join("a")).unwrap();
         symlink("a", scratch.0.join("b")).unwrap();
-        assert!(!walk(bytes(&scratch.0.join("a/x.lua"))).is_empty());
+        assert!(!walk(bytes(&scratch.0.join("a/x.lua")), Reach::Tree).is_empty());
     }
 
     #[test]
-    fn a_directory_hangs_on_everything_below() {
+    fn a_directory_hangs_on_what_matters_of_it() {
         let scratch = Scratch::new("tree");
         fs::create_dir_all(scratch.0.join("sub/deep")).unwrap();
         fs::create_dir_all(scratch.0.join(".git")).unwrap();
-        let places = walk(bytes(&scratch.0));
+        let places = walk(bytes(&scratch.0), Reach::Tree);
         let every: Vec<_> =
             places.iter().filter(|place| matches!(place, Place::Every(_))).collect();
         assert_eq!(every.len(), 3);
+        let without = |reach| -> Vec<Place> {
+            let places = walk(bytes(&scratch.0), reach).into_iter();
+            places.filter(|place| !matches!(place, Place::Itself(_))).collect()
+        };
+        assert_eq!(without(Reach::Entries), [Place::Every(scratch.0.clone())]);
+        assert_eq!(without(Reach::Itself), []);
     }
 }

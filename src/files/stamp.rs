@@ -117,6 +117,11 @@ impl Stamp {
         if wanted || self.is_fresh() { content_digest(path) } else { None }
     }
 
+    /// Whether any further change shows in it.
+    pub fn is_settled(&self) -> bool {
+        self.identity().is_some() && !self.is_fresh()
+    }
+
     /// Whether a write within the clock tick of this stamp could go unseen.
     fn is_fresh(&self) -> bool {
         let Stamp::File { changed, .. } = *self else { return false };

@@ -4,7 +4,7 @@
 //! is below a directory that is not there hangs on that one.
 
 use super::directories::{Directories, split};
-use super::route::{self, Place};
+use super::route::{self, Place, Reach};
 use super::stamp::Stamp;
 use super::table::Table;
 use super::touch::{Degraded, PathId, Touch};
@@ -29,6 +29,8 @@ struct Entry {
     path: Rc<[u8]>,
     /// The directory whose member it is, by its place in the list.
     home: Option<usize>,
+    /// What matters of a directory that it leads to.
+    reach: Reach,
 }
 
 /// Watches paths and says which were touched.
@@ -95,14 +97,30 @@ impl Watcher {
     /// look is needed to know.
     pub fn add(&mut self, path: &[u8]) -> (PathId, Option<Stamp>) {
         if let Some(&id) = self.ids.get(path) {
-            let home = self.paths[id as usize].home;
-            let absent = home.is_some_and(|home| self.directories[home].is_absent());
-            return (id, absent.then_some(Stamp::Absent));
+            return (id, self.glance(id));
         }
-        let id = self.paths.len() as PathId;
         let path: Rc<[u8]> = path.into();
-        self.ids.insert(path.clone(), id);
-        self.paths.push(Entry { path, home: None });
+        let known = self.begin(path.clone(), Reach::Tree);
+        self.ids.insert(path, known.0);
+        known
+    }
+
+    /// Starts watching an absolute path for another reason than what is in the file: it
+    /// has a number of its own for that. Returns what [`Watcher::add`] does.
+    pub fn add_besides(&mut self, path: &[u8], reach: Reach) -> (PathId, Option<Stamp>) {
+        self.begin(path.into(), reach)
+    }
+
+    /// What is there, where no further look is needed to know.
+    pub fn glance(&self, id: PathId) -> Option<Stamp> {
+        let home = self.paths[id as usize].home;
+        let absent = home.is_some_and(|home| self.directories[home].is_absent());
+        absent.then_some(Stamp::Absent)
+    }
+
+    fn begin(&mut self, path: Rc<[u8]>, reach: Reach) -> (PathId, Option<Stamp>) {
+        let id = self.paths.len() as PathId;
+        self.paths.push(Entry { path, home: None, reach });
         (id, self.follow(id))
     }
 
@@ -342,7 +360,7 @@ impl Watcher {
     /// walked again until it leads where it did.
     fn walk(&mut self, subject: Subject) {
         let route = |watcher: &Self| match subject {
-            Subject::Path(id) => route::walk(watcher.path(id)),
+            Subject::Path(id) => route::walk(watcher.path(id), watcher.paths[id as usize].reach),
             Subject::Directory(directory) => {
                 route::walk_to_directory(&watcher.directories[directory].path)
             }

@@ -76,6 +76,7 @@ fn status_table(lua: &Lua, status: &Status) -> Result<Table> {
         entry.set("count", checkpoint.count)?;
         entry.set("files", strings(lua, &checkpoint.files)?)?;
         entry.set("missing", strings(lua, &checkpoint.missing)?)?;
+        entry.set("asked", strings(lua, &checkpoint.asked)?)?;
         checkpoints.push(entry)?;
     }
     table.set("checkpoints", checkpoints)?;

@@ -1,5 +1,6 @@
 //! Values from Lua and to it: bytes exact.
 
+use super::native::take_resume;
 use crate::json::{number, quote};
 use crate::program::Resume;
 use mlua::{BString, Error, ExternalResult, Lua, LuaString, MultiValue, Result, Table, Value};
@@ -10,9 +11,9 @@ pub fn failed(lua: &Lua, message: &str) -> Result<MultiValue> {
     Ok(MultiValue::from_vec(vec![Value::Nil, Value::String(lua.create_string(message)?)]))
 }
 
-/// A resume as a table; nil when there was none.
+/// A resume as a table, be it one in the middle of C code; nil when there was none.
 pub fn resumed(lua: &Lua, resume: Option<Resume>) -> Result<Value> {
-    let Some(resume) = resume else { return Ok(Value::Nil) };
+    let Some(resume) = resume.or_else(take_resume) else { return Ok(Value::Nil) };
     let table = lua.create_table()?;
     table.set("changed", strings(lua, &resume.letter.changed)?)?;
     table.set("count", resume.letter.count)?;

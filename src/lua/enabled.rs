@@ -20,6 +20,11 @@ pub fn with<T>(action: impl FnOnce(&mut Program) -> T) -> Option<T> {
     PROGRAM.with_borrow_mut(|program| program.as_mut().map(action))
 }
 
+/// As [`with`], from where it may be at work already.
+pub fn try_with<T>(action: impl FnOnce(&mut Program) -> T) -> Option<T> {
+    PROGRAM.with(|program| program.try_borrow_mut().ok()?.as_mut().map(action))
+}
+
 /// Whether there is memory to take strings from Lua with, which takes some.
 pub fn has_memory() -> bool {
     let has_memory = is_set_aside();

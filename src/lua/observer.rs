@@ -3,13 +3,16 @@
 
 use super::convert::{bytes, resumed};
 use super::enabled::{has_memory, with, with_memory};
+use super::native::{self, cover, decide_queued, is_observing};
 use crate::files::path::{absolute, working_directory};
+use crate::files::pattern::is_found;
 use crate::program::scout::Scout;
 use crate::program::searches::Search;
 use crate::program::{Change, Program};
 use crate::report;
 use crate::sys::lua::Report;
 use mlua::{Error, Function, Lua, LuaString, MultiValue, Result, Table, Value};
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 
 thread_local! {
@@ -23,6 +26,11 @@ struct Filter {
     /// The ends of the paths that it takes, and of those of them that it leaves out,
     /// where no more matters.
     ends: Option<[Vec<Vec<u8>>; 2]>,
+    /// The patterns for those that it takes, and for those that it leaves out; `None` where
+    /// that is a function.
+    patterns: [Option<Vec<Vec<u8>>>; 2],
+    /// What functions have decided.
+    decided: FxHashMap<Vec<u8>, bool>,
 }
 
 const WATCHED: &str = "forkmon.watched";
@@ -51,20 +59,25 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
 
     add(
         "hook",
-        lua.create_function(|lua, (original, before, only, stand_in)| {
-            crate::sys::lua::hook::<Failures>(lua, original, before, only, stand_in)
+        lua.create_function(|lua, (original, before, only, stand_in, after)| {
+            crate::sys::lua::hook::<Failures>(lua, original, before, only, stand_in, after)
         }),
     )?;
     add(
         "filter",
         lua.create_function(
-            |lua, (watched, wanted, ignored): (Function, Option<Table>, Option<Table>)| {
+            |lua, (watched, wanted, ignored, rules): (Function, Option<Table>, Option<Table>, Table)| {
                 lua.set_named_registry_value(WATCHED, watched)?;
                 let ends = match wanted.zip(ignored) {
                     Some((wanted, ignored)) => Some([bytes(wanted)?, bytes(ignored)?]),
                     None => None,
                 };
-                FILTER.set(Filter { ends });
+                let rule = |at: usize| match rules.get(at)? {
+                    Value::Table(patterns) => bytes(patterns).map(Some),
+                    _ => Ok(None),
+                };
+                let patterns = [rule(1)?, rule(2)?];
+                FILTER.set(Filter { ends, patterns, decided: FxHashMap::default() });
                 with(Program::forget_searches);
                 Ok(())
             },
@@ -92,6 +105,7 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
                 b"move" => Change::Move,
                 _ => return Err(Error::runtime("wrote: unknown change")),
             };
+            cover(&path.as_bytes());
             Ok(with(|program| program.wrote(&path.as_bytes(), change)))
         }),
     )?;
@@ -110,6 +124,26 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
         }),
     )?;
     add(
+        "observe",
+        lua.create_function(|_, ()| {
+            let warning = native::observe();
+            Ok((native::is_observing(), warning))
+        }),
+    )?;
+    add(
+        "joins",
+        lua.create_function(|_, joins: bool| {
+            native::set_joins(joins);
+            Ok(())
+        }),
+    )?;
+    add(
+        "hint",
+        lua.create_function(|lua, (original, fields): (Function, Table)| {
+            crate::sys::lua::hint(lua, original, fields)
+        }),
+    )?;
+    add(
         "clock",
         lua.create_function(|_, _: MultiValue| {
             Ok(with(|program| program.processor_time()).unwrap_or_default().as_secs_f64())
@@ -124,6 +158,8 @@ fn visit(lua: &Lua, (path, joins): (LuaString, bool)) -> Result<Value> {
         return Ok(Value::Nil);
     }
     let path = absolute(&path.as_bytes());
+    cover(&path);
+    decide_queued(lua)?;
     if !is_watched(lua, &path)? {
         return Ok(Value::Nil);
     }
@@ -140,6 +176,7 @@ fn look_up(
     if !has_memory() {
         return Ok((Value::Nil, None));
     }
+    decide_queued(lua)?;
     let (name, templates) = (name.as_bytes(), templates.as_bytes());
     // The filter may be the user's function, which may open files in turn: it
     // must not run while the program's state is borrowed.
@@ -158,7 +195,7 @@ fn look_up(
 }
 
 /// Asks the filter about an absolute path.
-fn is_watched(lua: &Lua, path: &[u8]) -> Result<bool> {
+pub fn is_watched(lua: &Lua, path: &[u8]) -> Result<bool> {
     let answer = FILTER.with_borrow(|filter| {
         let ends = |list: &Vec<Vec<u8>>| list.iter().any(|end| path.ends_with(end));
         filter.ends.as_ref().map(|[wanted, ignored]| ends(wanted) && !ends(ignored))
@@ -169,5 +206,38 @@ fn is_watched(lua: &Lua, path: &[u8]) -> Result<bool> {
     let watched: Function = lua.named_registry_value(WATCHED)?;
     // Nothing where it could not decide.
     let answer: Option<bool> = watched.call(lua.create_string(path)?)?;
+    if let Some(answer) = answer
+        && is_observing()
+    {
+        FILTER.with_borrow_mut(|filter| {
+            if filter.patterns.iter().any(Option::is_none) {
+                filter.decided.insert(path.to_vec(), answer);
+            }
+        });
+    }
     Ok(answer.unwrap_or(false))
+}
+
+/// What the filter says of an absolute path, where no Lua can run; `None` when only a function
+/// knows that has not been asked.
+pub fn decide(path: &[u8]) -> Option<bool> {
+    FILTER.with_borrow(|filter| {
+        if let Some([wanted, ignored]) = &filter.ends {
+            let ends = |list: &Vec<Vec<u8>>| list.iter().any(|end| path.ends_with(end));
+            return Some(ends(wanted) && !ends(ignored));
+        }
+        let matches = |rule: &Option<Vec<Vec<u8>>>| {
+            rule.as_ref().map(|patterns| patterns.iter().any(|one| is_found(path, one)))
+        };
+        match filter.patterns.each_ref().map(matches) {
+            [Some(wanted), Some(ignored)] => Some(wanted && !ignored),
+            [Some(false), _] | [_, Some(true)] => Some(false),
+            _ => filter.decided.get(path).copied(),
+        }
+    })
+}
+
+/// Whether the last search looked for a file at this absolute path.
+pub fn was_looked_for(path: &[u8]) -> bool {
+    SCOUT.with_borrow(|scout| scout.trail().iter().any(|place| place.path == path))
 }

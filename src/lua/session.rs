@@ -2,6 +2,7 @@
 
 use super::convert::{bytes, failed, resumed};
 use super::enabled::{self, has_memory, with, with_memory};
+use super::native;
 use crate::files::Stamp;
 use crate::program::Program;
 use crate::program::start::{AsRead, Start};
@@ -36,6 +37,7 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
     add(
         "disable",
         lua.create_function(|_, ()| {
+            native::stop_observing();
             with(Program::disable);
             Ok(())
         }),

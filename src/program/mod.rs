@@ -8,15 +8,17 @@
 //! checkpoint takes it anew, as it is resumed because the file is another now.
 //!
 //! The program is made of parts: the *channel* to the supervisor, its *place* in the
-//! timeline, what is *known*, its *writes*, its *effects*, the *budget*, and what is
+//! timeline, what is *known* and which *answers* and *listings* there are, its *writes*, its *effects*, the *budget*, and what is
 //! *carried* into a clone. No part knows another.
 
+pub mod asking;
 mod budget;
 mod carried;
 mod channel;
 mod declined;
 mod effects;
 mod known;
+mod listings;
 mod park;
 mod place;
 mod placement;
@@ -31,8 +33,9 @@ use crate::files::Stamp;
 use crate::files::path::LONGEST_PATH;
 use crate::report;
 use crate::wire::letter::Letter;
-use crate::wire::record::{Record, Worth};
+use crate::wire::record::{Index, Record, Worth};
 use crate::wire::settings::Settings;
+use asking::Answers;
 use budget::Budget;
 use carried::Carried;
 use channel::Channel;
@@ -40,6 +43,7 @@ pub use declined::Declined;
 use declined::{Subject, Warned};
 use effects::Effects;
 use known::Known;
+use listings::Listings;
 use place::Place;
 use placement::Decision;
 use scout::{Candidate, Trail};
@@ -67,6 +71,8 @@ pub struct Program {
     settings: Settings,
     place: Place,
     known: Known,
+    answers: Answers,
+    listings: Listings,
     writes: Writes,
     effects: Effects,
     budget: Budget,
@@ -117,12 +123,39 @@ impl Program {
         if !self.can_watch() || self.known.holds(path) || !self.is_short_enough(path) {
             return None;
         }
+        self.interrupt_listings();
         let stamp = Stamp::of_file(path);
         let resume = if joins { None } else { self.stop(path, stamp) };
         let stamp = if resume.is_some() { Stamp::of_file(path) } else { stamp };
         self.announce(path, stamp);
         self.note(path, stamp);
         resume
+    }
+
+    /// As [`Program::visit`], where it is not known yet whether the file counts: if so, it is passed
+    /// to [`Program::opened`], with what is returned besides a resume.
+    pub fn stop_to_open(
+        &mut self,
+        path: &[u8],
+        joins: bool,
+    ) -> Option<(Option<Resume>, Stamp, Option<Index>)> {
+        if !self.can_watch() || self.known.holds(path) || path.len() > LONGEST_PATH {
+            return None;
+        }
+        self.interrupt_listings();
+        let stamp = Stamp::of_file(path);
+        let resume = if joins { None } else { self.stop(path, stamp) };
+        let stamp = if resume.is_some() { Stamp::of_file(path) } else { stamp };
+        Some((resume, stamp, self.place.current()))
+    }
+
+    /// A file that the program has opened counts, which looked so before.
+    pub fn opened(&mut self, path: &[u8], stamp: Stamp, checkpoint: Option<Index>) {
+        if self.is_active() && !self.known.holds(path) {
+            self.announce(path, stamp);
+            self.known.insert(path);
+            self.depend(checkpoint, [(path, stamp)]);
+        }
     }
 
     /// A stop point: the program is about to look for a file at these places.
@@ -135,6 +168,7 @@ impl Program {
         let new = self.new_places(search, trail);
         // Named for the file that is found, which is the last.
         let last = new.last()?;
+        self.interrupt_listings();
         let resume = if joins { None } else { self.stop(last.path, last.stamp) };
         if resume.is_none() {
             self.record_places(search, trail, &new);
@@ -160,7 +194,7 @@ impl Program {
             self.announce(place.path, place.stamp);
             self.known.insert_place(place);
         }
-        self.depend(new.iter().map(|place| (place.path, place.stamp)));
+        self.depend(self.place.current(), new.iter().map(|place| (place.path, place.stamp)));
         self.known.note_search(search, trail);
     }
 
@@ -177,6 +211,7 @@ impl Program {
         if !self.is_active() {
             return (Ok(()), None);
         }
+        self.interrupt_listings();
         let worth = Worth { explicit: true, separated: self.effects.any(), hot: false };
         self.try_to_take(label, worth, false)
     }
@@ -203,12 +238,13 @@ impl Program {
         if !can_succeed(path, change) {
             return false;
         }
+        self.interrupt_listings();
         if let Some(before) = self.writes.note(path, change, self.place.current()) {
             self.channel.send(&Record::Outdated { after: before });
             self.place.fall_back(before);
             self.effects.act(false);
         }
-        if self.known.may_hold(path) && self.can_watch() {
+        if (self.known.may_hold(path) || self.answers.concern(path)) && self.can_watch() {
             self.channel.send(&Record::Wrote { path: path.to_vec() });
             self.channel.await_read();
         }
@@ -297,11 +333,15 @@ impl Program {
 
     fn note(&mut self, path: &[u8], stamp: Stamp) {
         self.known.insert(path);
-        self.depend([(path, stamp)]);
+        self.depend(self.place.current(), [(path, stamp)]);
     }
 
     /// Tells the supervisor what paths looked like before they are opened.
-    fn depend<'a>(&mut self, found: impl IntoIterator<Item = (&'a [u8], Stamp)>) {
+    fn depend<'a>(
+        &mut self,
+        checkpoint: Option<Index>,
+        found: impl IntoIterator<Item = (&'a [u8], Stamp)>,
+    ) {
         let mut unfinished = Vec::new();
         let (writes, with_content) = (&self.writes, self.settings.content);
         let found = found.into_iter().map(|(path, stamp)| {
@@ -311,7 +351,7 @@ impl Program {
             }
             (path, stamp, stamp.content(path, with_content))
         });
-        self.channel.depend(self.place.current(), found);
+        self.channel.depend(checkpoint, found);
         for path in unfinished {
             self.channel.send(&Record::Wrote { path });
         }

@@ -1,11 +1,13 @@
 //! Starting: this process becomes the program of a session.
 
+use super::asking::Answers;
 use super::budget::{Budget, processor_time};
 use super::carried::{Carried, Descriptors};
 use super::channel::Channel;
 use super::declined::Warned;
 use super::effects::Effects;
 use super::known::Known;
+use super::listings::Listings;
 use super::place::Place;
 use super::writes::Writes;
 use super::{Program, Resume};
@@ -149,6 +151,8 @@ impl Program {
             settings: start.settings,
             place: Place::at_start(),
             known: Known::default(),
+            answers: Answers::default(),
+            listings: Listings::default(),
             writes: Writes::new(),
             effects: Effects::of_this_process(),
             budget: Budget::new(start.overhead, start.exact, used),

@@ -16,6 +16,7 @@ use super::{Program, Resume};
 use crate::report;
 use crate::sys::clone::threads;
 use crate::sys::memory::is_set_aside;
+use crate::sys::slots;
 use crate::sys::stdio;
 use crate::wire::record::{Directory, Index, Record, Worth};
 use nix::unistd::Pid;
@@ -76,6 +77,7 @@ impl Program {
             }
             Ok(Outcome::Resumed(letter)) => {
                 self.channel.hand_over();
+                slots::serve_this_process();
                 self.effects.resume();
                 let memory = self.budget.resumed(&moment);
                 self.carried.resume();

@@ -111,7 +111,7 @@ impl Supervisor {
 
     /// What a run that was killed did not get to read counts again.
     pub(super) fn revive(&mut self) {
-        for (path, known) in self.former.revive(|path, before| self.sight.stamp(path, before)) {
+        for (path, known) in self.former.revive(|path, known| self.sight.renew(path, known)) {
             self.timeline.depend(path, known);
             self.judge(path, Touch::default());
         }

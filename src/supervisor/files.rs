@@ -66,7 +66,9 @@ impl Supervisor {
         let name = self.sight.path(path);
         self.birth.board().heat(name);
         self.outlets.trace("change", || shown(name));
-        if self.pending.add(path) {
+        // One that was opened and asked about has several numbers.
+        let is_known = self.sight.numbers(name).any(|known| self.pending.holds(known));
+        if self.pending.add(path) && !is_known {
             self.outlets.emit("change", |event| event.string("path", name));
         }
         self.feed(Event::Changed);

@@ -1,7 +1,7 @@
 //! What is known from the run before: what it read and the present one has not read yet.
 
 use super::timeline::Dependency;
-use crate::files::{PathId, Stamp};
+use crate::files::PathId;
 use crate::wire::record::Index;
 use std::collections::{HashMap, HashSet};
 
@@ -29,11 +29,11 @@ impl Former {
     pub fn restarted(
         &mut self,
         forgotten: Vec<(PathId, Dependency)>,
-        stamp: impl Fn(PathId, Stamp) -> Stamp,
+        renew: impl Fn(PathId, &mut Dependency),
     ) {
         self.rewound(forgotten, 0);
         for (id, known) in &mut self.unread {
-            (known.stamp, known.content) = (stamp(*id, known.stamp), None);
+            renew(*id, known);
         }
     }
 
@@ -65,12 +65,12 @@ impl Former {
     /// cold run would read: a change to that must not go unnoticed. Only once,
     /// however, does a change that came before count, as it may be the program's
     /// own, and it may have killed itself. Returns what counts again.
-    pub fn revive(&mut self, stamp: impl Fn(PathId, Stamp) -> Stamp) -> Vec<(PathId, Dependency)> {
+    pub fn revive(&mut self, renew: impl Fn(PathId, &mut Dependency)) -> Vec<(PathId, Dependency)> {
         let mut revived: Vec<_> = self.unread.drain().collect();
         for (id, known) in &mut revived {
             let is_first = self.revived.insert(*id);
             if !is_first {
-                (known.stamp, known.content) = (stamp(*id, known.stamp), None);
+                renew(*id, known);
             }
         }
         revived
@@ -80,13 +80,21 @@ impl Former {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Stamp;
+
+    fn as_9(_: PathId, known: &mut Dependency) {
+        (known.stamp, known.content) = (stamp(9), None);
+    }
 
     fn stamp(size: u64) -> Stamp {
         Stamp::File { device: 1, inode: 1, size, modified: 0, changed: 0 }
     }
 
     fn forgotten(id: PathId) -> Vec<(PathId, Dependency)> {
-        vec![(id, Dependency { checkpoint: Some(7), stamp: stamp(1), content: Some(3) })]
+        vec![(
+            id,
+            Dependency { checkpoint: Some(7), stamp: stamp(1), content: Some(3), asked: None },
+        )]
     }
 
     #[test]
@@ -94,25 +102,26 @@ mod tests {
         let mut former = Former::default();
         former.rewound([forgotten(1), forgotten(2)].concat(), 4);
         former.read(2);
-        let known = Dependency { checkpoint: Some(4), stamp: stamp(1), content: Some(3) };
-        assert_eq!(former.revive(|_, _| stamp(9)), [(1, known)]);
+        let known =
+            Dependency { checkpoint: Some(4), stamp: stamp(1), content: Some(3), asked: None };
+        assert_eq!(former.revive(as_9), [(1, known)]);
         former.rewound(forgotten(1), 4);
-        let known = Dependency { checkpoint: Some(4), stamp: stamp(9), content: None };
-        assert_eq!(former.revive(|_, _| stamp(9)), [(1, known)]);
+        let known = Dependency { checkpoint: Some(4), stamp: stamp(9), content: None, asked: None };
+        assert_eq!(former.revive(as_9), [(1, known)]);
         // Read meanwhile, it may count once more.
         former.read(1);
         former.rewound(forgotten(1), 4);
-        assert_eq!(former.revive(|_, _| stamp(9))[0].1.stamp, stamp(1));
+        assert_eq!(former.revive(as_9)[0].1.stamp, stamp(1));
     }
 
     #[test]
     fn a_command_that_is_run_anew_reads_what_is_there_by_then() {
         let mut former = Former::default();
-        former.restarted(forgotten(1), |_, _| stamp(9));
-        let known = Dependency { checkpoint: Some(0), stamp: stamp(9), content: None };
-        assert_eq!(former.revive(|_, _| stamp(10)), [(1, known)]);
-        former.restarted(forgotten(1), |_, _| stamp(9));
+        former.restarted(forgotten(1), as_9);
+        let known = Dependency { checkpoint: Some(0), stamp: stamp(9), content: None, asked: None };
+        assert_eq!(former.revive(as_9), [(1, known)]);
+        former.restarted(forgotten(1), as_9);
         former.forget_unread();
-        assert_eq!(former.revive(|_, _| stamp(10)), []);
+        assert_eq!(former.revive(as_9), []);
     }
 }

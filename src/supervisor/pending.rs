@@ -64,6 +64,11 @@ impl Pending {
         self.end
     }
 
+    /// Whether a path has changed.
+    pub fn holds(&self, path: PathId) -> bool {
+        self.changed.contains(&path)
+    }
+
     /// The paths that have changed.
     pub fn changed(&self) -> impl Iterator<Item = PathId> + '_ {
         self.changed.iter().copied()
@@ -91,6 +96,9 @@ impl Pending {
     pub fn take(&mut self, name: impl Fn(PathId) -> Vec<u8>) -> Taken {
         let mut changed = std::mem::take(&mut self.unsent);
         changed.extend(self.changed.drain().map(name));
+        // One that was opened and asked about has two numbers.
+        let mut seen = HashSet::new();
+        changed.retain(|path| seen.insert(path.clone()));
         self.wanted = None;
         Taken { changed, since: self.first_change.take() }
     }
@@ -145,7 +153,12 @@ mod tests {
                 directory: None,
                 resumed: 0,
             });
-            let known = Dependency { checkpoint: Some(index), stamp: Stamp::Absent, content: None };
+            let known = Dependency {
+                checkpoint: Some(index),
+                stamp: Stamp::Absent,
+                content: None,
+                asked: None,
+            };
             timeline.depend(index, known);
         }
         timeline

@@ -4,6 +4,7 @@ use super::timeline::{Checkpoint, Dependency, Target};
 use super::trace::shown;
 use super::verdict::is_seen_both_ways;
 use super::{Supervisor, milliseconds};
+use crate::files::answer::{Answer, Asked, Question};
 use crate::files::{PathId, Stamp};
 use crate::wire::record::{Index, Record, Seen};
 use crate::wire::settings::Sink;
@@ -72,9 +73,13 @@ impl Supervisor {
             Record::Dependencies { checkpoint, seen } => {
                 opened.extend(seen.into_iter().filter_map(|seen| self.depend(checkpoint, seen)));
             }
+            Record::Told { checkpoint, path, question, answer } => {
+                opened.extend(self.told(checkpoint, &path, question, answer));
+            }
             Record::Wrote { path } => {
                 self.outlets.trace("announced", || shown(&path));
                 self.sight.announce(&path, self.run.program(), self.birth.now());
+                self.leave_out(&path);
             }
             Record::Configured(settings) => self.configure(settings),
             Record::Outdated { after } => {
@@ -118,7 +123,7 @@ impl Supervisor {
         }
         let (id, found) = self.sight.open(&path, |id| self.timeline.dependency(id).is_some());
         self.former.read(id);
-        let told = Dependency { checkpoint, stamp, content };
+        let told = Dependency { checkpoint, stamp, content, asked: None };
         let dependency = match checkpoint {
             None => self.read_before(&path).unwrap_or(told),
             Some(_) => told,
@@ -136,5 +141,43 @@ impl Supervisor {
             self.change(id);
         }
         (found != Some(known)).then_some(id)
+    }
+
+    /// The program depends on an answer from now on. Returns what was asked when it has to
+    /// be looked at.
+    fn told(
+        &mut self,
+        checkpoint: Option<Index>,
+        path: &[u8],
+        question: Question,
+        answer: Answer,
+    ) -> Option<PathId> {
+        let was_known = |id| self.timeline.dependency(id).is_some();
+        let (id, found) = self.sight.ask(path, question, was_known);
+        self.former.read(id);
+        let stamp = found.unwrap_or_else(|| Stamp::of_file(path));
+        let asked = Some(Box::new(Asked::new(question, answer)));
+        let told = Dependency { checkpoint, stamp, content: None, asked };
+        let known = self.timeline.depend(id, told);
+        self.outlets.trace("asks", || {
+            format!("{} {question:?} {answer:?} after checkpoint {checkpoint:?}", shown(path))
+        });
+        // It may have asked before, and been told another thing, which is not there any more.
+        let agrees = known.asked.as_ref().is_some_and(|asked| asked.agrees(path, answer));
+        if !agrees && !self.sight.is_announced(id) {
+            self.change(id);
+        }
+        (found != Some(Stamp::Absent) || !answer.is_absent()).then_some(id)
+    }
+
+    /// What the program itself makes or removes counts in no listing any more.
+    fn leave_out(&mut self, path: &[u8]) {
+        let name = &path[path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1)..];
+        for id in self.sight.listings_with(path) {
+            let known = self.timeline.dependency_mut(id).and_then(|known| known.asked.as_mut());
+            if let Some(asked) = known {
+                asked.leave_out(self.sight.path(id), name);
+            }
+        }
     }
 }

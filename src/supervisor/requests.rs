@@ -62,8 +62,7 @@ impl Supervisor {
         if let Some(known) = checkpoints.iter().rfind(|known| known.name == what) {
             return Ok(Target::Checkpoint(known.index));
         }
-        let file = self.sight.find(what);
-        if let Some((target, _)) = file.and_then(|path| self.timeline.target([path])) {
+        if let Some((target, _)) = self.timeline.target(self.sight.numbers(what)) {
             return Ok(target);
         }
         Err(match (number, checkpoints.last()) {
@@ -112,7 +111,8 @@ impl Supervisor {
             let Some((target, _)) = self.timeline.target([path]) else { continue };
             let known = self.timeline.dependency(path);
             let is_missing = known.is_some_and(|known| known.stamp == Stamp::Absent);
-            status.files += u64::from(!is_missing);
+            let is_asked = known.is_some_and(|known| known.asked.is_some());
+            status.files += u64::from(!is_missing && !is_asked);
             let at = match target {
                 Target::Start => None,
                 Target::Checkpoint(index) => {
@@ -120,6 +120,8 @@ impl Supervisor {
                 }
             };
             match at {
+                Some(checkpoint) if is_asked && files => checkpoint.asked.push(name()),
+                _ if is_asked => {}
                 Some(checkpoint) => {
                     checkpoint.count += u64::from(!is_missing);
                     match (files, is_missing) {
@@ -135,6 +137,8 @@ impl Supervisor {
         for checkpoint in &mut status.checkpoints {
             checkpoint.files.sort();
             checkpoint.missing.sort();
+            checkpoint.asked.sort();
+            checkpoint.asked.dedup();
         }
         status.restart_files.sort();
         status

@@ -6,6 +6,7 @@ use super::machine::Event;
 use super::pending::{LOOP_TIMES, LOOP_WITHIN, Taken};
 use super::timeline::{Dependency, Target};
 use super::words::{Cause, Change, Point, resuming};
+use crate::files::answer::Answer;
 use crate::files::{PathId, Stamp, content_digest};
 use crate::report;
 use crate::session::invitation::CANNOT_RUN;
@@ -15,6 +16,7 @@ use crate::sys::signals::end_by;
 use crate::wire::letter::Letter;
 use crate::wire::record::{Directory, Index};
 use crate::wire::settings::{Settings, Sink};
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -36,7 +38,7 @@ impl Supervisor {
 
     pub(super) fn wake(&mut self) {
         let (target, cause) = self.pending.target(&self.timeline);
-        let told = cause.map(|path| (self.became(path), self.others_than(path)));
+        let told = cause.map(|path| (self.became(path), self.others_than(path), self.lists(path)));
         let cause = cause.map(|path| self.sight.path(path).to_vec());
         let Taken { changed, since } = self.pending.take(|path| self.sight.path(path).to_vec());
         if self.settings.clear {
@@ -46,8 +48,9 @@ impl Supervisor {
             self.birth.board().announce(cause);
             self.suspect_loop(cause);
         }
-        let cause = cause.as_deref().zip(told).map(|(path, (change, others))| Cause {
+        let cause = cause.as_deref().zip(told).map(|(path, (change, others, is_folder))| Cause {
             path,
+            is_folder,
             change,
             others,
         });
@@ -100,6 +103,12 @@ impl Supervisor {
         }
     }
 
+    /// Whether it is a folder whose names the program was told.
+    fn lists(&self, path: PathId) -> bool {
+        let asked = self.timeline.dependency(path).and_then(|known| known.asked.as_ref());
+        asked.is_some_and(|asked| matches!(asked.answer, Answer::Names(_)))
+    }
+
     /// How many other files have changed: of what has moved along with its folder, those
     /// places do not count where nothing was and nothing is.
     fn others_than(&self, cause: PathId) -> usize {
@@ -107,14 +116,16 @@ impl Supervisor {
             let before = self.timeline.dependency(*path).map_or(Stamp::Absent, |known| known.stamp);
             before != Stamp::Absent || self.sight.stamp(*path, before) != Stamp::Absent
         };
-        self.pending.changed().filter(|path| *path != cause).filter(is_there).count()
+        // One that was opened and asked about has two numbers.
+        let others = self.pending.changed().filter(is_there).map(|path| self.sight.path(path));
+        others.filter(|name| *name != self.sight.path(cause)).collect::<HashSet<_>>().len()
     }
 
     fn restart(&mut self, changed: &[Vec<u8>]) {
         let paths = changed.iter().map(Vec::as_slice);
         self.outlets.emit("restart", |event| event.strings("changed", paths));
-        let stamp = |path, before| self.sight.stamp(path, before);
-        self.former.restarted(self.timeline.restart(), stamp);
+        let renew = |path, known: &mut Dependency| self.sight.renew(path, known);
+        self.former.restarted(self.timeline.restart(), renew);
         let before: Vec<PathId> = self.timeline.paths().collect();
         for path in before {
             let name = self.sight.path(path);
@@ -144,7 +155,8 @@ impl Supervisor {
     pub(super) fn started(&mut self, settings: Settings, sink: Option<Sink>, began: Duration) {
         let timeline = std::mem::take(&mut self.timeline);
         let before = timeline.paths().filter_map(|path| {
-            Some((self.sight.path(path).to_vec(), timeline.dependency(path)?.clone()))
+            let known = timeline.dependency(path).filter(|known| known.asked.is_none())?;
+            Some((self.sight.path(path).to_vec(), known.clone()))
         });
         self.former.enabled(before.collect());
         let changed = self.pending.take_changed(|path| self.sight.path(path).to_vec());

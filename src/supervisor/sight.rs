@@ -4,7 +4,8 @@
 use super::machine::Time;
 use super::timeline::{Dependency, Timeline};
 use super::verdict::{self, Case, GRACE, Look, Verdict};
-use crate::files::{Degraded, PathId, Stamp, TICK, Touch, Watcher, content_digest};
+use crate::files::answer::Question;
+use crate::files::{Degraded, PathId, Reach, Stamp, TICK, Touch, Watcher, content_digest};
 use crate::sys::procfs;
 use rustc_hash::FxHashMap;
 use std::collections::{HashMap, HashSet};
@@ -50,6 +51,8 @@ pub struct Glance {
 /// The watched paths, and what is going on there.
 pub struct Sight {
     watcher: Watcher,
+    /// What was asked of paths, each question with a number of its own.
+    asked: FxHashMap<Vec<u8>, Vec<(Question, PathId)>>,
     /// File events that have been read and not been judged.
     touched: FxHashMap<PathId, Touch>,
     /// What the program has begun to depend on in this turn.
@@ -71,6 +74,7 @@ impl Sight {
     pub fn new(poll_only: bool) -> Sight {
         Sight {
             watcher: Watcher::new(poll_only),
+            asked: FxHashMap::default(),
             touched: FxHashMap::default(),
             fresh: HashSet::new(),
             held: HashMap::new(),
@@ -87,6 +91,7 @@ impl Sight {
         // The first goes before the second comes: there may be room for one only.
         self.watcher = Watcher::new(true);
         self.watcher = Watcher::new(poll_only);
+        self.asked.clear();
         self.touched.clear();
         self.held.clear();
         self.rechecks.clear();
@@ -155,13 +160,65 @@ impl Sight {
         (id, found)
     }
 
+    /// Watches a path that the program has asked this of.
+    pub fn ask(
+        &mut self,
+        path: &[u8],
+        question: Question,
+        was_known: impl Fn(PathId) -> bool,
+    ) -> (PathId, Option<Stamp>) {
+        let known = self.questions(path).iter().find(|(known, _)| *known == question);
+        let (id, found) = match known {
+            Some(&(_, id)) => (id, self.watcher.glance(id)),
+            None => {
+                let added = self.watcher.add_besides(path, reach(&question));
+                self.asked.entry(path.to_vec()).or_default().push((question, added.0));
+                added
+            }
+        };
+        self.fresh.insert(id);
+        if !was_known(id) {
+            // What the program is doing to the file by now is its own for who asks later, too.
+            match self.watcher.find(path).and_then(|file| self.own.get(&file).copied()) {
+                Some(own) => self.own.insert(id, own),
+                None => self.own.remove(&id),
+            };
+        }
+        (id, found)
+    }
+
+    /// All numbers of a path: as one that is opened, and for each question about it.
+    pub fn numbers(&self, path: &[u8]) -> impl Iterator<Item = PathId> {
+        let asked = self.questions(path).iter().map(|(_, id)| *id);
+        self.find(path).into_iter().chain(asked)
+    }
+
+    /// What was asked of a path in this session, and the numbers of that.
+    pub fn questions(&self, path: &[u8]) -> &[(Question, PathId)] {
+        self.asked.get(path).map_or(&[], Vec::as_slice)
+    }
+
     /// The program is about to change a file.
     pub fn announce(&mut self, path: &[u8], program: Option<i32>, now: Time) {
         let (id, _) = self.watcher.add(path);
-        let own = self.own.entry(id).or_default();
-        own.events += 1;
-        own.check = now + OWN_FIRST;
-        own.used = program.map(procfs::processor_time).unwrap_or_default();
+        let mut ids = vec![id];
+        ids.extend(self.questions(path).iter().map(|(_, id)| *id));
+        // What is told of the folder besides its names changes, too.
+        let around = self.questions(folder_of(path)).iter();
+        ids.extend(around.filter(|(question, _)| !is_of_names(question)).map(|(_, id)| *id));
+        let used = program.map(procfs::processor_time).unwrap_or_default();
+        for id in ids {
+            let own = self.own.entry(id).or_default();
+            own.events += 1;
+            own.check = now + OWN_FIRST;
+            own.used = used;
+        }
+    }
+
+    /// The listings in which a path is a name.
+    pub fn listings_with(&self, path: &[u8]) -> Vec<PathId> {
+        let around = self.questions(folder_of(path)).iter();
+        around.filter(|(question, _)| is_of_names(question)).map(|(_, id)| *id).collect()
     }
 
     /// Whether the program has announced something that it has not done yet.
@@ -234,9 +291,11 @@ impl Sight {
         let Some(known) = known else { return Verdict::Unknown };
         let path = self.watcher.path(id);
         let stamp = restamp(known.stamp, path);
+        let answer = known.asked.as_ref().map(|asked| asked.ask(path));
         let case = Case {
             known,
             stamp,
+            answer,
             touch: glance.touch,
             announced: self.own.get(&id).map_or(0, |own| own.events),
             is_fresh: self.fresh.contains(&id),
@@ -247,9 +306,12 @@ impl Sight {
         verdict::judge(&case, &OnDisk { path, program: glance.program })
     }
 
-    /// Whether a path is not what the program saw, as far as its stamp tells.
+    /// Whether a path is not what the program saw or was told, as far as its stamp tells.
     pub fn differs(&self, id: PathId, known: &Dependency) -> bool {
-        self.stamp(id, known.stamp) != known.stamp
+        match &known.asked {
+            Some(asked) => !asked.is_same(self.watcher.path(id)),
+            None => self.stamp(id, known.stamp) != known.stamp,
+        }
     }
 
     /// What a path looks like now, to be compared with `before`.
@@ -257,11 +319,22 @@ impl Sight {
         restamp(before, self.watcher.path(id))
     }
 
+    /// What is there now is what is known, whatever it was.
+    pub fn renew(&self, id: PathId, known: &mut Dependency) {
+        (known.stamp, known.content) = (self.stamp(id, known.stamp), None);
+        if let Some(asked) = &mut known.asked {
+            asked.restate(self.watcher.path(id));
+        }
+    }
+
     /// What the program has made of a file is what is known of it from now on.
     pub fn restate(&self, id: PathId, known: &mut Dependency, stamp: Stamp) {
         known.stamp = stamp;
         if known.content.is_some() {
             known.content = content_digest(self.watcher.path(id));
+        }
+        if let Some(asked) = &mut known.asked {
+            asked.restate(self.watcher.path(id));
         }
     }
 
@@ -370,6 +443,26 @@ fn is_held_up(program: Option<i32>, used: Duration) -> bool {
         Some(b'R' | b'D') => procfs::processor_time(program) < used,
         _ => false,
     })
+}
+
+/// What of a directory matters to who asks this.
+fn reach(question: &Question) -> Reach {
+    match question {
+        Question::Names { .. } => Reach::Entries,
+        Question::Status { fields, .. } if fields.tell_of_entries() => Reach::Entries,
+        _ => Reach::Itself,
+    }
+}
+
+fn is_of_names(question: &Question) -> bool {
+    matches!(question, Question::Names { .. })
+}
+
+fn folder_of(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        None | Some(0) => b"/",
+        Some(at) => &path[..at],
+    }
 }
 
 fn restamp(before: Stamp, path: &[u8]) -> Stamp {

@@ -9,6 +9,7 @@
 //! checkpoint that was lost or evicted passes what depends on it to the one
 //! before. Nothing here touches the system.
 
+use crate::files::answer::Asked;
 use crate::files::{PathId, Stamp};
 use crate::wire::record::{Directory, Index, Worth};
 use rustc_hash::FxHashMap;
@@ -53,7 +54,7 @@ impl Checkpoint {
     }
 }
 
-/// What the program read.
+/// What the program read, or was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependency {
     /// The checkpoint current when it was first opened; `None`: before `enable()`.
@@ -62,6 +63,8 @@ pub struct Dependency {
     pub stamp: Stamp,
     /// Digest of its content then, if it was taken.
     pub content: Option<u64>,
+    /// It was not opened: the program asked this, and what it was told is what counts.
+    pub asked: Option<Box<Asked>>,
 }
 
 /// Where a change resumes; in the order of the run.
@@ -262,7 +265,7 @@ mod tests {
     }
 
     fn dependency(checkpoint: Option<Index>) -> Dependency {
-        Dependency { checkpoint, stamp: Stamp::Absent, content: None }
+        Dependency { checkpoint, stamp: Stamp::Absent, content: None, asked: None }
     }
 
     /// A run of checkpoints 0..n, some of them lost, with files opened after each.

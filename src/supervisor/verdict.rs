@@ -8,12 +8,17 @@
 
 use super::machine::Time;
 use super::timeline::Dependency;
+use crate::files::answer::Answer;
 use crate::files::{Stamp, Touch};
 use std::time::Duration;
 
 /// How long a file may be missing, or empty and open, before that is taken for what the
 /// user wants: editors delete and create, or write in two steps.
 pub const GRACE: Duration = Duration::from_millis(100);
+
+/// How long names that came or went are waited for: who saves a file writes another first
+/// and gives it its name then, and who moves one away puts another in its place.
+pub const SETTLES: Duration = Duration::from_millis(20);
 
 /// What a touched path turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct Case<'a> {
     pub known: &'a Dependency,
     /// What it looks like now.
     pub stamp: Stamp,
+    /// What the program would be told now, where it has asked and not opened it.
+    pub answer: Option<Answer>,
     /// What the events tell.
     pub touch: Touch,
     /// How many things that the program announced to do to it are not done yet.
@@ -76,6 +83,9 @@ pub fn judge(case: &Case, look: &impl Look) -> Verdict {
     if !has_changed(case, look) {
         return Verdict::Same(stamp);
     }
+    if let Some(Answer::Names(_)) = case.answer {
+        return Verdict::Busy(case.held.unwrap_or(now + SETTLES));
+    }
     let is_same_file = stamp.is_same_file(&known.stamp);
     let appeared = touch.created || touch.removed || case.held.is_some() || !is_same_file;
     // An editor empties a file before it writes it.
@@ -104,6 +114,11 @@ fn is_completed_by_another(case: &Case, look: &impl Look) -> bool {
 
 fn has_changed(case: &Case, look: &impl Look) -> bool {
     let &Case { known, stamp, touch, .. } = case;
+    // What was told is compared with what would be told. What was there in between does
+    // not matter to who was not told of it.
+    if let (Some(asked), Some(answer)) = (&known.asked, case.answer) {
+        return answer != asked.answer;
+    }
     // Another may have been there for a moment, and been read. What has happened before
     // it was to be read at all tells nothing.
     if touch.rerouted && stamp.identity().is_some() && !case.is_fresh {
@@ -125,6 +140,9 @@ pub fn is_seen_both_ways(earlier: Stamp, later: Stamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::answer::{ALL, Asked, Names, Question};
+    use crate::sys::status::{Fields, Status};
+    use nix::errno::Errno;
     use proptest::prelude::*;
     use std::cell::Cell;
 
@@ -155,9 +173,25 @@ mod tests {
             }
         }
 
+        /// What who asks for these fields is told.
+        fn answer(&self, fields: Fields) -> Answer {
+            match self.names {
+                0 => Answer::Failed(Errno::ENOENT as i32),
+                _ => Answer::status(
+                    &Status {
+                        mode: libc::S_IFREG,
+                        size: self.size,
+                        modified: self.modified as i64,
+                        ..Status::default()
+                    },
+                    fields,
+                ),
+            }
+        }
+
         fn dependency(&self, with_content: bool) -> Dependency {
             let content = (with_content && self.names > 0).then_some(self.content);
-            Dependency { checkpoint: Some(0), stamp: self.stamp(), content }
+            Dependency { checkpoint: Some(0), stamp: self.stamp(), content, asked: None }
         }
     }
 
@@ -307,6 +341,7 @@ mod tests {
             let case = Case {
                 known: &self.known,
                 stamp: self.disk.stamp(),
+                answer: None,
                 touch: std::mem::take(&mut self.touch),
                 announced: self.announced,
                 is_fresh: false,
@@ -348,6 +383,134 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A file of which these fields were asked for, and what has become of that.
+    struct Asking {
+        world: World,
+        fields: Fields,
+        told: Answer,
+    }
+
+    impl Asking {
+        fn new(fields: Fields) -> Asking {
+            let world = World::new(false, false);
+            Asking { told: world.disk.answer(fields), world, fields }
+        }
+
+        fn judge(&mut self) -> Verdict {
+            let Asking { world, fields, told } = self;
+            world.is_touched = false;
+            let question = Question::Status { follow: true, fields: *fields };
+            let asked = Some(Box::new(Asked::new(question, *told)));
+            let case = Case {
+                known: &Dependency { asked, ..world.known.clone() },
+                stamp: world.disk.stamp(),
+                answer: Some(world.disk.answer(*fields)),
+                touch: std::mem::take(&mut world.touch),
+                announced: 0,
+                is_fresh: false,
+                held: world.held,
+                by_content: false,
+                now: ms(world.now),
+            };
+            let seen = Seen { disk: world.disk, now: world.now, readings: Cell::new(0) };
+            let verdict = judge(&case, &seen);
+            assert_eq!(seen.readings.get(), 0, "an answer needs no content");
+            match verdict {
+                Verdict::Same(stamp) => (world.known.stamp, world.held) = (stamp, None),
+                Verdict::Busy(until) => world.held = Some(until),
+                Verdict::Changed => self.change(),
+                _ => unreachable!("nothing was announced"),
+            }
+            verdict
+        }
+
+        fn change(&mut self) {
+            self.told = self.world.disk.answer(self.fields);
+            self.world.held = None;
+            self.world.changes += 1;
+        }
+
+        fn settle(&mut self) {
+            if self.world.is_touched {
+                self.judge();
+            }
+            if self.world.held.take().is_some() && self.told != self.world.disk.answer(self.fields)
+            {
+                self.change();
+            }
+        }
+    }
+
+    fn asked_fields() -> impl Strategy<Value = Fields> {
+        (any::<bool>(), any::<bool>()).prop_map(|(size, modified)| {
+            let part = |wanted, field| if wanted { field } else { Fields::PRESENCE };
+            Fields::KIND.and(part(size, Fields::SIZE)).and(part(modified, Fields::MODIFIED))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_of_events_leaves_a_program_with_an_answer_that_is_none_any_more(
+            steps in prop::collection::vec(step(), 0..40), fields in asked_fields()
+        ) {
+            let mut asking = Asking::new(fields);
+            let was_told = asking.told;
+            let mut differed = false;
+            for step in steps {
+                match step {
+                    Step::Judge if asking.world.is_touched => drop(asking.judge()),
+                    step => asking.world.change(step),
+                }
+                differed |= asking.told != asking.world.disk.answer(fields);
+            }
+            asking.world.event(Touch { completed: true, ..Touch::default() });
+            asking.settle();
+            prop_assert_eq!(asking.told, asking.world.disk.answer(fields));
+            prop_assert!(differed || asking.world.changes == 0);
+            prop_assert!(asking.world.changes > 0 || asking.told == was_told);
+        }
+
+        #[test]
+        fn what_was_not_asked_for_disturbs_nobody(
+            saves in prop::collection::vec((any::<bool>(), any::<bool>()), 1..10)
+        ) {
+            let mut asking = Asking::new(Fields::KIND);
+            for (is_replaced, passes) in saves {
+                asking.world.change(if is_replaced { Step::Replace } else { Step::Write });
+                if passes {
+                    asking.world.change(Step::Pass(7));
+                }
+                prop_assert!(matches!(asking.judge(), Verdict::Same(_)));
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_come_and_go_are_waited_for_but_not_long() {
+        let known = Names { count: 2, digest: 7 };
+        let asked = Asked::new(Question::Names { most: ALL }, Answer::Names(known));
+        let world = World::new(false, false);
+        let verdict = |names, held| {
+            let case = Case {
+                known: &Dependency { asked: Some(Box::new(asked.clone())), ..world.known.clone() },
+                stamp: world.disk.stamp(),
+                answer: Some(Answer::Names(names)),
+                touch: Touch { completed: true, ..Touch::default() },
+                announced: 0,
+                is_fresh: false,
+                held,
+                by_content: false,
+                now: ms(world.now),
+            };
+            judge(&case, &Seen { disk: world.disk, now: world.now, readings: Cell::new(0) })
+        };
+        let more = Names { count: 3, digest: 9 };
+        let until = ms(world.now) + SETTLES;
+        assert_eq!(verdict(more, None), Verdict::Busy(until));
+        assert_eq!(verdict(more, Some(ms(1005))), Verdict::Busy(ms(1005)));
+        assert_eq!(verdict(known, Some(ms(1005))), Verdict::Same(world.disk.stamp()));
     }
 
     proptest! {
@@ -474,6 +637,7 @@ mod tests {
             let case = Case {
                 known: &known,
                 stamp: world.disk.stamp(),
+                answer: None,
                 touch: Touch::default(),
                 announced: 0,
                 is_fresh: false,
@@ -514,6 +678,7 @@ mod tests {
             let case = Case {
                 known: &world.known,
                 stamp: disk.stamp(),
+                answer: None,
                 touch: Touch { rerouted: true, ..Touch::default() },
                 announced: 0,
                 is_fresh,

@@ -19,6 +19,8 @@ pub enum Change {
 pub struct Cause<'a> {
     /// Its path.
     pub path: &'a [u8],
+    /// It is a folder, of which the names are what counts.
+    pub is_folder: bool,
     /// What became of it.
     pub change: Change,
     /// How many others have changed, too.
@@ -43,7 +45,7 @@ pub enum Point<'a> {
 pub fn resuming(cause: Option<Cause>, point: Point, directory: &[u8]) -> Vec<u8> {
     let mut line = Vec::new();
     if let Some(cause) = cause {
-        line.extend(b"file '");
+        line.extend(if cause.is_folder { &b"folder '"[..] } else { b"file '" });
         line.extend(cause.path);
         line.push(b'\'');
         if cause.others > 0 {
@@ -84,8 +86,12 @@ mod tests {
     use super::*;
 
     fn line(cause: Option<(&str, Change, usize)>, point: Point) -> String {
-        let cause =
-            cause.map(|(path, change, others)| Cause { path: path.as_bytes(), change, others });
+        let cause = cause.map(|(path, change, others)| Cause {
+            path: path.as_bytes(),
+            is_folder: false,
+            change,
+            others,
+        });
         String::from_utf8(resuming(cause, point, b"/home/bart")).unwrap()
     }
 

@@ -59,6 +59,12 @@ impl Fields {
         Fields(self.0 | other.0)
     }
 
+    /// Whether any of these changes in a folder when an entry comes or goes.
+    pub const fn tell_of_entries(self) -> bool {
+        let entries = Fields::SIZE.0 | Fields::MODIFIED.0 | Fields::CHANGED.0 | Fields::LINKS.0;
+        !self.has(Fields::GUESSED) && self.0 & entries != 0
+    }
+
     /// Whether all of those are among these.
     pub const fn has(self, other: Fields) -> bool {
         self.0 & other.0 == other.0
@@ -86,10 +92,15 @@ impl Status {
         Ok(Status::from(&unsafe { found.assume_init() }))
     }
 
+    /// Whether it is of a folder.
+    pub fn is_folder(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
     /// The parts that were asked for; the rest is as if it were nothing.
     pub fn only(&self, fields: Fields) -> Status {
         let mut fields = fields;
-        if fields.has(Fields::GUESSED) && self.mode & libc::S_IFMT == libc::S_IFDIR {
+        if fields.has(Fields::GUESSED) && self.is_folder() {
             fields = Fields::KIND.and(Fields::MODE);
         }
         let has = |field| fields.has(field);

@@ -1,8 +1,5 @@
 //! Questions and answers as bytes.
 
-// Nobody tells of them yet.
-#![allow(dead_code)]
-
 use super::codec::{Reader, Wire, wire};
 use crate::files::answer::{Answer, Names, Question};
 use crate::sys::status::{Fields, Status};

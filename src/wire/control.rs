@@ -8,7 +8,7 @@ use super::codec::{self, Wire, wire};
 use super::version;
 
 /// Changes whenever a request or a reply does.
-const PROTOCOL: u8 = 2;
+const PROTOCOL: u8 = 3;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +91,9 @@ pub struct CheckpointStatus {
     pub files: Vec<Vec<u8>>,
     /// Places where a file was looked for and is missing, where they were asked for.
     pub missing: Vec<Vec<u8>>,
+    /// Paths of which the program asked something but did not open them, where they were
+    /// asked for.
+    pub asked: Vec<Vec<u8>>,
 }
 
 wire!(enum Request { 1 => Status { files }, 2 => Resume(what), 3 => Restart, 4 => Stop });
@@ -100,7 +103,7 @@ wire!(struct Status {
     polled, checkpoints, restart_files,
 });
 wire!(struct CheckpointStatus {
-    index, pid, name, explicit, at, resumed, count, files, missing,
+    index, pid, name, explicit, at, resumed, count, files, missing, asked,
 });
 
 fn framed(message: &impl Wire) -> Vec<u8> {
@@ -150,17 +153,20 @@ mod tests {
 
     fn checkpoint() -> impl Strategy<Value = CheckpointStatus> {
         let files = || prop::collection::vec(text(), 0..4);
-        (any::<(u32, i32, bool, u64, u64, u64)>(), text(), files(), files()).prop_map(
-            |((index, pid, explicit, at, resumed, count), name, files, missing)| CheckpointStatus {
-                index,
-                pid,
-                name,
-                explicit,
-                at,
-                resumed,
-                count,
-                files,
-                missing,
+        (any::<(u32, i32, bool, u64, u64, u64)>(), text(), files(), files(), files()).prop_map(
+            |((index, pid, explicit, at, resumed, count), name, files, missing, asked)| {
+                CheckpointStatus {
+                    index,
+                    pid,
+                    name,
+                    explicit,
+                    at,
+                    resumed,
+                    count,
+                    files,
+                    missing,
+                    asked,
+                }
             },
         )
     }

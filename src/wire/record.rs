@@ -7,6 +7,7 @@
 use super::codec::{self, LIST_HEAD, Wire, put_list, wire};
 use super::settings::Settings;
 use crate::files::Stamp;
+use crate::files::answer::{Answer, Question};
 
 /// The number of a checkpoint in a timeline; 0 is the state at `enable()`.
 pub type Index = u32;
@@ -89,6 +90,17 @@ pub enum Record {
         /// What it depends on, in order.
         seen: Vec<Seen>,
     },
+    /// The program depends on an answer.
+    Told {
+        /// The checkpoint a change resumes from, as of [`Record::Dependencies`].
+        checkpoint: Option<Index>,
+        /// Absolute path.
+        path: Vec<u8>,
+        /// What it asked of it.
+        question: Question,
+        /// What it was told.
+        answer: Answer,
+    },
     /// The program itself is about to change a path it depends on.
     Wrote {
         /// Absolute path.
@@ -118,6 +130,7 @@ wire!(enum Record {
     6 => Warned(text),
     7 => Outdated { after },
     8 => Started { settings, events, began },
+    9 => Told { checkpoint, path, question, answer },
 });
 wire!(struct Worth { explicit, hot, separated });
 wire!(struct Directory { path, identity });
@@ -186,6 +199,7 @@ impl Dependencies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::answer::tests::{answer, question};
     use proptest::prelude::*;
 
     fn path() -> impl Strategy<Value = Vec<u8>> {
@@ -253,6 +267,11 @@ mod tests {
                 ),
             (any::<Option<Index>>(), prop::collection::vec(seen(), 0..10))
                 .prop_map(|(checkpoint, seen)| Record::Dependencies { checkpoint, seen }),
+            (any::<Option<Index>>(), path(), question(), answer()).prop_map(
+                |(checkpoint, path, question, answer)| {
+                    Record::Told { checkpoint, path, question, answer }
+                }
+            ),
             path().prop_map(|path| Record::Wrote { path }),
             (settings(), prop::option::of(path()), any::<u64>())
                 .prop_map(|(settings, events, began)| Record::Started { settings, events, began }),

@@ -86,6 +86,35 @@ unsafe extern "C-unwind" fn hooked<const N: c_int, R: Report>(state: *mut ffi::l
     }
 }
 
+/// As [`hooked`], and then shows the first result to what comes after, which may put
+/// another in its place. That is the upvalue behind those of [`hooked`].
+unsafe extern "C-unwind" fn hooked_then<const N: c_int, R: Report>(
+    state: *mut ffi::lua_State,
+) -> c_int {
+    // SAFETY: as `hooked`. The results are on top of the stack, and what is pushed above
+    // them is taken off again.
+    unsafe {
+        let results = hooked::<N, R>(state);
+        if results > 0 && ffi::lua_checkstack(state, 3) != 0 {
+            let top = ffi::lua_gettop(state);
+            let first = top - results + 1;
+            ffi::lua_pushvalue(state, ffi::lua_upvalueindex(N + 7));
+            ffi::lua_pushvalue(state, first);
+            let thread = ffi::lua_tothread(state, ffi::lua_upvalueindex(N + 5));
+            match apart::call(state, thread, 1) {
+                ffi::LUA_OK if ffi::lua_isnil(state, -2) == 0 => {
+                    ffi::lua_pushvalue(state, -2);
+                    ffi::lua_replace(state, first);
+                }
+                ffi::LUA_OK => {}
+                failure => report::<R>(state, failure, ffi::lua_upvalueindex(N + 6)),
+            }
+            ffi::lua_settop(state, top);
+        }
+        results
+    }
+}
+
 /// Tells of the error on top of the stack, of which `describe` makes text: the observer is
 /// ours, so this is a defect of forkmon, which must neither be hidden nor stop the program.
 unsafe fn report<R: Report>(state: *mut ffi::lua_State, failure: c_int, describe: c_int) {
@@ -136,6 +165,8 @@ unsafe extern "C-unwind" fn describe(state: *mut ffi::lua_State) -> c_int {
 /// With `stand_in`, `original` is a searcher, which finds that table where it had
 /// the package table; `before` returns a path for it, second.
 ///
+/// With `after`, its first result is shown to that, which may return another.
+///
 /// Also whether it does the original's work. It does nothing after `before` when that is
 /// not a plain C function with few upvalues: a Lua function, or a C function that a
 /// library has wrapped already.
@@ -145,11 +176,12 @@ pub fn hook<R: Report>(
     before: Function,
     only: Value,
     stand_in: Option<Table>,
+    after: Option<Function>,
 ) -> Result<(Function, bool)> {
     // SAFETY: the closure leaves exactly two values above those it was given
     // and reads only stack slots it owns; `exec_raw` runs it protected.
     unsafe {
-        lua.exec_raw((original, before, only, stand_in), |state| {
+        lua.exec_raw((original, before, only, stand_in, after), |state| {
             let mut upvalues: usize = 0;
             while upvalues <= MAX_UPVALUES && {
                 let name: *const c_char = ffi::lua_getupvalue(state, 1, upvalues as c_int + 1);
@@ -159,18 +191,22 @@ pub fn hook<R: Report>(
             }
             let is_whole = ffi::lua_tocfunction(state, 1).is_some() && upvalues <= MAX_UPVALUES;
             if !is_whole {
-                ffi::lua_settop(state, 4);
+                ffi::lua_settop(state, 5);
                 upvalues = 0;
             }
             let takes_stand_in = ffi::lua_istable(state, 4) != 0;
-            if takes_stand_in && upvalues == 1 && ffi::lua_istable(state, 5) != 0 {
+            if takes_stand_in && upvalues == 1 && ffi::lua_istable(state, 6) != 0 {
                 ffi::lua_pushvalue(state, 4);
-                ffi::lua_replace(state, 5);
+                ffi::lua_replace(state, 6);
             }
-            let body: ffi::lua_CFunction = match upvalues {
-                0 => hooked::<0, R>,
-                1 => hooked::<1, R>,
-                _ => hooked::<2, R>,
+            let has_after = is_whole && ffi::lua_isnil(state, 5) == 0;
+            let body: ffi::lua_CFunction = match (upvalues, has_after) {
+                (0, false) => hooked::<0, R>,
+                (1, false) => hooked::<1, R>,
+                (_, false) => hooked::<2, R>,
+                (0, true) => hooked_then::<0, R>,
+                (1, true) => hooked_then::<1, R>,
+                (_, true) => hooked_then::<2, R>,
             };
             if is_whole {
                 ffi::lua_pushvalue(state, 1);
@@ -182,7 +218,8 @@ pub fn hook<R: Report>(
             }
             apart::push_thread(state);
             ffi::lua_pushcfunction(state, describe);
-            ffi::lua_pushcclosure(state, body, upvalues as c_int + 6);
+            ffi::lua_pushvalue(state, 5);
+            ffi::lua_pushcclosure(state, body, upvalues as c_int + 7);
             // Lua 5.1 and LuaJIT keep the io library's state in the environment, and
             // the package table.
             #[cfg(any(feature = "lua51", feature = "luajit"))]

@@ -2,9 +2,11 @@
 //! functions.
 
 mod apart;
+mod hint;
 mod hook;
 
 use apart::Hooks;
+pub use hint::{hint, take_hint};
 pub use hook::{Report, hook};
 use mlua::ffi;
 pub use mlua::ffi::lua_State;

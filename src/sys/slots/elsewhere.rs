@@ -14,10 +14,5 @@ pub fn install(_: Box<dyn Observer>) -> Result<Found, Unsupported> {
 /// Nothing was installed.
 pub fn remove() {}
 
-/// Nothing is looked at.
-pub fn look() -> Found {
-    Found::default()
-}
-
 /// Nothing is served.
 pub fn serve_this_process() {}

@@ -18,9 +18,6 @@
 //! when the object may be gone, knows no versions, and stops at the first slot of a name, of which
 //! sqlite has two. Others (`redhook`) are for LD_PRELOAD, or overwrite code.
 
-// Nobody calls it yet.
-#![allow(dead_code, unused_imports)]
-
 mod call;
 mod found;
 #[cfg(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -30,5 +27,4 @@ mod glibc;
 mod glibc;
 
 pub use call::{Act, Call, Folder, Observer, Outcome, Place, Verdict};
-pub use found::{Found, Unsupported};
-pub use glibc::{install, look, remove, serve_this_process};
+pub use glibc::{install, remove, serve_this_process};
