@@ -27,6 +27,8 @@ local forkmon = {
 ---@field filter? forkmon.Filter which files to watch; required here or in FORKMON_FILTER
 ---@field ignore? forkmon.Filter which of them not to watch
 ---@field quiet? boolean print no [forkmon] lines but warnings
+---@field watch_lines? boolean print lines about files that are watched (default true)
+---@field verbose? boolean print such a line for every file, and not one for all when they are many
 ---@field colors? boolean color these lines; by default on a terminal, unless NO_COLOR is set
 ---@field restart_delay? integer ms without a change before resuming (5)
 ---@field ignore_delay? integer ms between two resumes; later changes are held (0)

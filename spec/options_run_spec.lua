@@ -63,6 +63,55 @@ support.each_lua(function(lua)
       assert.falsy(program.stdout.text:find('forkmon', 1, true))
     end)
 
+  --- A program of so many files, which ends or stays.
+  local function many_files(count, last)
+    local files = { ['main.lua'] = ("for i = 1, %d do dofile(('%%02d.lua'):format(i)) end print 'end' %s"):format(
+      count, last or '') }
+    for index = 1, count do files[('%02d.lua'):format(index)] = '' end
+    return files
+  end
+
+  --- The `watch` lines of so many of them.
+  local function watched(project, count)
+    local text = {}
+    for index = 1, count do text[index] = lines.watch(project:path(('%02d.lua'):format(index))) end
+    return table.concat(text)
+  end
+
+  it('many files are told of in one line, when the program has ended or opens no more', function()
+    for _, last in ipairs { '', 'io.stdout:flush() io.read()' } do
+      local project = support.project(many_files(12, last))
+      local program = lua:forkmon { '--exact', 'main.lua', cwd = project.root, stdin = 'pipe' }
+      program:expect_exactly(watched(project, 10) .. 'end\n[forkmon] watching 13 files\n')
+      -- What is opened later is told of as well, and nothing twice.
+      project:write('13.lua', '')
+      project:write('main.lua', many_files(13, last)['main.lua'])
+      program:expect_exactly(lines.resuming(project:path 'main.lua') .. 'end\n[forkmon] watching 14 files\n')
+      project:write('05.lua', '')
+      program:expect_exactly(lines.resuming(project:path '05.lua') .. 'end\n')
+      program:stop 'INT'
+    end
+  end)
+
+  each_way('verbose tells of each file',
+    { code = 'verbose = true', env = { FORKMON_VERBOSE = '1' }, flags = { '--verbose' } }, function(start)
+      local project, program = start(many_files(12))
+      program:expect_exactly(watched(project, 12) .. 'end\n')
+      project:write('12.lua', '')
+      program:expect_exactly(lines.resuming(project:path '12.lua') .. 'end\n')
+      program:stop 'INT'
+    end)
+
+  each_way('watch_lines keeps these back, and no others',
+    { code = 'watch_lines = false', env = { FORKMON_NO_WATCH_LINES = '1' }, flags = { '--no-watch-lines' } },
+    function(start)
+      local project, program = start(many_files(12))
+      program:expect_exactly 'end\n'
+      project:write('12.lua', '')
+      program:expect_exactly(lines.resuming(project:path '12.lua') .. 'end\n')
+      program:stop 'INT'
+    end)
+
   it('quiet does not keep warnings back', function()
     local project = support.project {
       ['main.lua'] = [[

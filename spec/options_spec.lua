@@ -20,9 +20,9 @@ end
 describe('the table of enable', function()
   it('is completed by the defaults', function()
     assert.same({
-      filter = { '%.lua$' }, ignore = {}, quiet = false, restart_delay = 5, ignore_delay = 0, exact = false,
-      overhead = 0.05, max_checkpoints = 64, content = false, poll = 0, stop_signal = 15, stop_timeout = 2000,
-      native_hooks = true, clear = false, watch = {},
+      filter = { '%.lua$' }, ignore = {}, quiet = false, watch_lines = true, verbose = false,
+      restart_delay = 5, ignore_delay = 0, exact = false, overhead = 0.05, max_checkpoints = 64, content = false,
+      poll = 0, stop_signal = 15, stop_timeout = 2000, native_hooks = true, clear = false, watch = {},
     }, resolve {})
   end)
 
@@ -134,6 +134,12 @@ describe('the environment', function()
     assert.is_false(resolve({}, { FORKMON_NO_COLORS = '1' }).colors)
     assert.is_nil(resolve({}, { FORKMON_NO_COLORS = '0' }).colors)
     assert.is_true(resolve({ colors = true }, { FORKMON_NO_COLORS = '1' }).colors)
+  end)
+
+  it('switches the lines about files off', function()
+    assert.is_false(resolve({}, { FORKMON_NO_WATCH_LINES = '1' }).watch_lines)
+    assert.is_true(resolve({}, { FORKMON_NO_WATCH_LINES = 'no' }).watch_lines)
+    assert.is_true(resolve({ watch_lines = true }, { FORKMON_NO_WATCH_LINES = '1' }).watch_lines)
   end)
 
   it('is named in messages', function()

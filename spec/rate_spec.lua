@@ -139,7 +139,7 @@ support.each_lua(function(lua)
         project:write(files[i], 'old')
       end
       local viewer = Viewer.start(lua, project,
-        { files = files, stay = true, flags = { '--restart-delay', tostring(delay) } })
+        { files = files, stay = true, flags = { '--no-watch-lines', '--restart-delay', tostring(delay) } })
       for _ = 1, #files do viewer:expect 'shows old' end
       for round = 1, 3 do
         local text = 'round ' .. round

@@ -11,7 +11,7 @@ support.each_lua(function(lua)
     ]] }
     for i = 1, 300 do files[('folder%d/file.lua'):format(i)] = 'TOTAL = (TOTAL or 0) + 1' end
     local project = support.project(files)
-    local program = lua:forkmon { '--exact', 'main.lua', cwd = project.root }
+    local program = lua:forkmon { '--exact', '--verbose', 'main.lua', cwd = project.root }
     for i = 1, 300 do program:expect_exactly(lines.watch(project:path(('folder%d/file.lua'):format(i)))) end
     program:expect_exactly 'total\t300\n'
 

@@ -97,8 +97,8 @@ function Transcript:forkmon_says(line)
   what = what and what:gsub('^and %d+ more ', '')
   if what ~= 'changed' and what ~= 'was removed' and what ~= 'is there now' then cause = nil end
   if not cause then
-    local known = line:match "^watch '" or line:match '^exited with status 1, waiting'
-      or line:match '^ended without enabling forkmon, waiting'
+    local known = line:match "^watch '" or line:match '^watching %d+ files$'
+      or line:match '^exited with status 1, waiting' or line:match '^ended without enabling forkmon, waiting'
     return assert(known, 'unexpected: [forkmon] ' .. line)
   end
   cause = self:name(cause)

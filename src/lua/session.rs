@@ -11,7 +11,7 @@ use crate::supervisor::{self, Origin};
 use crate::sys::process::set_environment;
 use crate::sys::procfs::process_start;
 use crate::sys::signals::Mask;
-use crate::wire::settings::{Settings, Sink};
+use crate::wire::settings::{Settings, Sink, WATCH_LINES};
 use crate::{guard, report};
 use mlua::{Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use std::ffi::CString;
@@ -130,6 +130,11 @@ fn read_settings(options: &Table) -> Result<Settings> {
         stop_timeout: options.get("stop_timeout")?,
         stop_signal: options.get("stop_signal")?,
         quiet: options.get("quiet")?,
+        watch_lines: match (options.get("watch_lines")?, options.get("verbose")?) {
+            (false, _) => 0,
+            (true, true) => u32::MAX,
+            (true, false) => WATCH_LINES,
+        },
         colors: options.get("colors")?,
         content: options.get("content")?,
         clear: options.get("clear")?,

@@ -324,9 +324,13 @@ impl Program {
         }
     }
 
-    /// Tells the user, once, that a file is watched.
+    /// Tells the user, once, that a file is watched, unless there are many.
     fn announce(&self, path: &[u8], stamp: Stamp) {
-        if stamp != Stamp::Absent && self.channel.board().announce(path) {
+        let board = self.channel.board();
+        if stamp != Stamp::Absent
+            && board.announce(path)
+            && board.count_watched() <= self.settings.watch_lines
+        {
             report::info(&[b"watch '", path, b"'"]);
         }
     }

@@ -38,6 +38,7 @@ mod resume;
 mod run;
 mod server;
 mod sight;
+mod tally;
 mod timeline;
 mod trace;
 mod verdict;
@@ -184,6 +185,7 @@ impl Supervisor {
         for warning in self.sight.take_warnings().into_iter().chain(self.clearing.take_warning()) {
             self.outlets.warn(&warning);
         }
+        self.tell_count();
         self.outlets.flush();
     }
 
@@ -220,6 +222,7 @@ impl Supervisor {
             self.sight.deadline(),
             self.copies.deadline(),
             outlets,
+            self.outlets.count_due().filter(|_| machine.state() == "running"),
         ];
         // Rounded up: waking a moment early would only mean waking twice.
         let milliseconds =
@@ -280,6 +283,21 @@ impl Supervisor {
                 }
             }
             Action::Exit(signal) => self.exit(signal),
+        }
+    }
+
+    /// Tells how many files are watched, if there are more than had lines.
+    fn tell_count(&mut self) {
+        let has_ended = match self.agenda.machine().state() {
+            "running" => false,
+            "waiting" => true,
+            // The run that is about to go on opens more.
+            _ => return,
+        };
+        let (watched, now) = (self.birth.board().watched(), self.now());
+        if self.outlets.counts(watched, self.settings.watch_lines, has_ended, now) {
+            let count = self.timeline.present();
+            report::info(&[format!("watching {count} files").as_bytes()]);
         }
     }
 

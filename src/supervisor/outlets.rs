@@ -1,7 +1,9 @@
 //! Where others learn of the session: the event stream, the control socket, the trace.
 
 use super::events::Events;
+use super::machine::Time;
 use super::server::Server;
+use super::tally::Tally;
 use super::trace::Trace;
 use crate::json::Object;
 use crate::report;
@@ -17,13 +19,14 @@ pub struct Outlets {
     events: Option<Events>,
     server: Option<Server>,
     trace: Option<Trace>,
+    tally: Tally,
 }
 
 impl Outlets {
     /// Opens the event stream, if one is wanted.
     pub fn new(sink: Option<Sink>) -> Outlets {
         let events = sink.as_ref().and_then(open_events);
-        Outlets { sink, events, server: None, trace: None }
+        Outlets { sink, events, server: None, trace: None, tally: Tally::default() }
     }
 
     /// The descriptor that events are written to.
@@ -91,6 +94,16 @@ impl Outlets {
             self.trace = None;
             report::warn("the trace is no longer written");
         }
+    }
+
+    /// Whether to tell how many files are watched, if some of those watched had no lines.
+    pub fn counts(&mut self, watched: u32, named: u32, has_ended: bool, now: Time) -> bool {
+        self.tally.look(watched, named, has_ended, now)
+    }
+
+    /// When to ask that again.
+    pub fn count_due(&self) -> Option<Time> {
+        self.tally.deadline()
     }
 
     /// The server of the control socket, to be given back.

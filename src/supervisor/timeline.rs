@@ -132,6 +132,11 @@ impl Timeline {
         self.dependencies.keys().copied()
     }
 
+    /// How many of them are there, as far as the program saw.
+    pub fn present(&self) -> usize {
+        self.dependencies.values().filter(|known| known.stamp != Stamp::Absent).count()
+    }
+
     /// The checkpoints, in order.
     pub fn checkpoints(&self) -> &[Checkpoint] {
         &self.checkpoints

@@ -52,6 +52,7 @@ shared_memory! {
         tail: AtomicU64,
         ring: [AtomicU64; RING_WORDS],
         mail: [AtomicU64; MAIL_WORDS],
+        watched: AtomicU32,
         announced: [AtomicU64; ANNOUNCED],
         hot: [AtomicU64; HOT],
     }
@@ -171,6 +172,17 @@ impl Board {
         insert(&self.announced, what)
     }
 
+    /// One path more is watched of which the user has not been told before; returns how many that
+    /// were.
+    pub fn count_watched(&self) -> u32 {
+        self.watched.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// How many that were.
+    pub fn watched(&self) -> u32 {
+        self.watched.load(Ordering::Relaxed)
+    }
+
     /// Notes that the user has edited `path` in this session.
     pub fn heat(&self, path: &[u8]) {
         insert(&self.hot, path);
@@ -279,6 +291,7 @@ mod tests {
         assert!(board.announce(b"/a"));
         assert!(board.announce(b"/b"));
         assert!(!board.announce(b"/a"));
+        assert_eq!((board.count_watched(), board.count_watched(), board.watched()), (1, 2, 2));
         assert!(!board.is_hot(b"/a"));
         board.heat(b"/a");
         assert!(board.is_hot(b"/a") && !board.is_hot(b"/b"));

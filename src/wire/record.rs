@@ -235,6 +235,7 @@ mod tests {
             stop_timeout: values.4,
             stop_signal: values.5,
             quiet: values.6[0],
+            watch_lines: !values.3,
             colors: values.6[1],
             content: values.6[2],
             clear: values.6[3],

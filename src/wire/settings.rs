@@ -3,6 +3,9 @@
 use super::codec::wire;
 use std::os::fd::RawFd;
 
+/// So many files get a `watch` line each, unless the user says otherwise.
+pub const WATCH_LINES: u32 = 10;
+
 /// Options, in the units the user writes them in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -20,6 +23,8 @@ pub struct Settings {
     pub stop_signal: i32,
     /// Print nothing but warnings.
     pub quiet: bool,
+    /// How many files get a `watch` line each.
+    pub watch_lines: u32,
     /// Color the lines.
     pub colors: bool,
     /// Ignore saves that leave the bytes as they were.
@@ -29,8 +34,8 @@ pub struct Settings {
 }
 
 wire!(struct Settings {
-    restart_delay, ignore_delay, poll, max_checkpoints, stop_timeout, stop_signal, quiet, colors,
-    content, clear,
+    restart_delay, ignore_delay, poll, max_checkpoints, stop_timeout, stop_signal, quiet,
+    watch_lines, colors, content, clear,
 });
 
 /// Where events go.
