@@ -282,6 +282,27 @@ function forkmon.watch(path)
   return nil, 'the path cannot be watched'
 end
 
+--- Says that all the program has done so far depends on no more than the first bytes of a file. A change of what comes
+--- behind them resumes here, or from an earlier call, and not from before the file was opened. A checkpoint is taken
+--- where enough time went by since the last one.
+---@param path string a file that the program has opened
+---@param offset integer how many bytes
+---@return boolean|nil resumed true when it returns because of a resume: read on from `offset` of the file as it is now
+---@return string|nil message
+function forkmon.consumed(path, offset)
+  expect('consumed', 'path', 'string', path)
+  expect('consumed', 'offset', 'number', offset)
+  if offset < 0 or offset % 1 ~= 0 or offset > 2 ^ 53 then
+    error(format("forkmon.consumed: argument 'offset' must be a number of bytes, got %s", tostring(offset)), 2)
+  end
+  if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
+  if resuming then return nil, 'no checkpoint can be taken in an on_resume function' end
+  local is_watched, resume = core.consumed(core.absolute(path), offset)
+  if not is_watched then return nil, 'the file is not watched' end
+  resumed(resume)
+  return resume ~= nil
+end
+
 --- What the session is and which checkpoints it has, as `forkmon status --json` prints it.
 ---@return forkmon.Status|nil status
 ---@return string|nil message

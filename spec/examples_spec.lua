@@ -164,6 +164,22 @@ support.each_lua(function(lua)
     stop(program)
   end)
 
+  it('a list is used line by line', function()
+    local project = support.project 'examples/list'
+    local program = lua:forkmon { '--filter=%.lua$;%.txt$', 'sum.lua', cwd = project.root }
+    program:expect 'the sum is 820\n'
+    project:append('list.txt', '41\n')
+    program:expect_match "list%.txt' changed, resuming from line [34]%d%.%.\n"
+    program:expect 'the sum is 861\n'
+    substitute(project, 'list.txt', '\n39\n', '\n39000\n')
+    program:expect_match "list%.txt' changed, resuming from line [23]%d%.%.\n"
+    program:expect 'the sum is 39822\n'
+    substitute(project, 'list.txt', '1\n2\n3\n', '0\n2\n3\n')
+    expect_resume(program, project, 'list.txt')
+    program:expect 'the sum is 39821\n'
+    stop(program)
+  end)
+
   it('a C module is rebuilt under a running program', function()
     local include = includes[lua.name]
     if not include or not posix.access(include .. '/lua.h') then return pending 'no header files of this Lua' end

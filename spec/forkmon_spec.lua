@@ -28,7 +28,7 @@ local function core()
     end,
     configure = function(settings) started = settings end,
     active = function() return true end,
-    disable = note 'disable', checkpoint = note 'checkpoint', watch = note 'watch',
+    disable = note 'disable', checkpoint = note 'checkpoint', watch = note 'watch', consumed = note 'consumed',
     wrote = note 'wrote', effect = note 'effect', warn = note 'warn',
     visit = function(path, joins)
       path = absolute(path)
@@ -203,6 +203,9 @@ describe('the other functions', function()
   it('check their arguments', function()
     fails("forkmon.checkpoint: argument 'label' must be a string, got number", forkmon.checkpoint, 1)
     fails("forkmon.watch: argument 'path' must be a string, got nil", forkmon.watch)
+    fails("forkmon.consumed: argument 'path' must be a string, got nil", forkmon.consumed)
+    fails("forkmon.consumed: argument 'offset' must be a number, got string", forkmon.consumed, 'a', '1')
+    fails("forkmon.consumed: argument 'offset' must be a number of bytes, got -1", forkmon.consumed, 'a', -1)
     fails("forkmon.on_resume: argument 'callback' must be a function, got table", forkmon.on_resume, {})
   end)
 
@@ -216,9 +219,14 @@ describe('the other functions', function()
     assert.is_true(forkmon.watch 'data')
     answers.watch = { false }
     assert.same({ nil, 'the path cannot be watched' }, { forkmon.watch 'far/away' })
+    answers.consumed = { true }
+    assert.is_false(forkmon.consumed('data', 7))
+    answers.consumed = { false }
+    assert.same({ nil, 'the file is not watched' }, { forkmon.consumed('data', 7) })
     os.remove('/nonexistent/f')
     assert.same({ 'checkpoint here', 'checkpoint', 'watch ' .. cwd .. 'data',
-      'watch ' .. cwd .. 'far/away', 'wrote /nonexistent/f move', 'effect' }, calls)
+      'watch ' .. cwd .. 'far/away', 'consumed ' .. cwd .. 'data 7', 'consumed ' .. cwd .. 'data 7',
+      'wrote /nonexistent/f move', 'effect' }, calls)
   end)
 
   it('report look-ups when the filter takes one of the candidates', function()

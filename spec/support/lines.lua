@@ -14,6 +14,11 @@ function lines.resuming(path, from, what)
   return ("[forkmon] file '%s' %s, resuming from %s..\n"):format(path, what or 'changed', shown)
 end
 
+--- From the line that is the first to have changed, or the last before it where there is a checkpoint.
+function lines.resuming_at(path, line)
+  return ("[forkmon] file '%s' changed, resuming from line %d..\n"):format(path, line)
+end
+
 function lines.restarting(path, what)
   return ("[forkmon] file '%s' %s, restarting..\n"):format(path, what or 'changed')
 end

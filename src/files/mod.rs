@@ -22,12 +22,14 @@ pub mod answer;
 mod directories;
 pub mod path;
 pub mod pattern;
+mod prefix;
 mod route;
 mod stamp;
 mod table;
 mod touch;
 mod watcher;
 
+pub use prefix::{Prefixes, prefixes};
 pub use route::Reach;
 pub use stamp::{Stamp, TICK, content_digest, digest};
 pub use touch::{Degraded, PathId, Touch};

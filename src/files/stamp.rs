@@ -123,7 +123,7 @@ impl Stamp {
     }
 
     /// Whether a write within the clock tick of this stamp could go unseen.
-    fn is_fresh(&self) -> bool {
+    pub fn is_fresh(&self) -> bool {
         let Stamp::File { changed, .. } = *self else { return false };
         self.is_younger_than(TICK) || is_within(changed, TICK)
     }

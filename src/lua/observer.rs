@@ -8,7 +8,7 @@ use crate::files::path::{absolute, working_directory};
 use crate::files::pattern::is_found;
 use crate::program::scout::Scout;
 use crate::program::searches::Search;
-use crate::program::{Change, Program};
+use crate::program::{Change, Consumed, Program};
 use crate::report;
 use crate::sys::lua::Report;
 use mlua::{Error, Function, Lua, LuaString, MultiValue, Result, Table, Value};
@@ -84,6 +84,7 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
         ),
     )?;
     add("visit", lua.create_function(visit))?;
+    add("consumed", lua.create_function(consumed))?;
     add("look_up", lua.create_function(look_up))?;
     add(
         "reopens",
@@ -164,6 +165,19 @@ fn visit(lua: &Lua, (path, joins): (LuaString, bool)) -> Result<Value> {
         return Ok(Value::Nil);
     }
     resumed(lua, with(|program| program.visit(&path, joins)).flatten())
+}
+
+/// The program has used a file up to an offset in bytes. Whether that can be a stop point,
+/// and a resume.
+fn consumed(lua: &Lua, (path, offset): (LuaString, u64)) -> Result<(bool, Value)> {
+    if !has_memory() {
+        return Ok((true, Value::Nil));
+    }
+    match with(|program| program.consumed(&path.as_bytes(), offset)) {
+        None | Some(Consumed::Unwatched) => Ok((false, Value::Nil)),
+        Some(Consumed::On) => Ok((true, Value::Nil)),
+        Some(Consumed::Resumed(resume)) => Ok((true, resumed(lua, Some(resume))?)),
+    }
 }
 
 /// A search is about to be made. Besides a resume, returns from which template on

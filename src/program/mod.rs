@@ -15,6 +15,7 @@ pub mod asking;
 mod budget;
 mod carried;
 mod channel;
+mod consumed;
 mod declined;
 mod effects;
 mod known;
@@ -63,6 +64,17 @@ pub struct Resume {
     pub letter: Letter,
     /// The label of the checkpoint, where the program gave it one.
     pub label: Option<Vec<u8>>,
+}
+
+/// What has become of a stop point in the middle of a file.
+#[derive(Debug)]
+pub enum Consumed {
+    /// It cannot be one: the file is not watched.
+    Unwatched,
+    /// The program just goes on.
+    On,
+    /// The program was resumed here: the rest of the file is to be read as it is now.
+    Resumed(Resume),
 }
 
 /// The program under its supervisor.
@@ -213,7 +225,7 @@ impl Program {
         }
         self.interrupt_listings();
         let worth = Worth { explicit: true, separated: self.effects.any(), hot: false };
-        self.try_to_take(label, worth, false)
+        self.try_to_take(label, worth, false, None)
     }
 
     /// Makes a file or a directory a dependency of the present checkpoint. False when
@@ -303,8 +315,8 @@ impl Program {
         let worth = Worth { explicit: false, hot, separated: effect };
         match self.budget.decide(effect, hot) {
             Decision::Join => None,
-            Decision::Forced => self.try_to_take(path, worth, false).1,
-            Decision::Elective => self.try_to_take(path, worth, true).1,
+            Decision::Forced => self.try_to_take(path, worth, false, None).1,
+            Decision::Elective => self.try_to_take(path, worth, true, None).1,
         }
     }
 

@@ -173,7 +173,7 @@ impl Program {
             program.channel.send(&Record::Dependencies { checkpoint: None, seen });
         }
         let name = start.main.clone().unwrap_or_default();
-        let (_, resume) = program.try_to_take(&name, Worth::default(), false);
+        let (_, resume) = program.try_to_take(&name, Worth::default(), false, None);
         program.place.leave_start();
         for path in start.main.iter().chain(&start.watch) {
             if program.is_short_enough(path) {

@@ -18,7 +18,7 @@ use crate::sys::clone::threads;
 use crate::sys::memory::is_set_aside;
 use crate::sys::slots;
 use crate::sys::stdio;
-use crate::wire::record::{Directory, Index, Record, Worth};
+use crate::wire::record::{Directory, Index, Part, Record, Worth};
 use nix::unistd::Pid;
 use std::time::Instant;
 
@@ -41,8 +41,9 @@ impl Program {
         name: &[u8],
         worth: Worth,
         elective: bool,
+        part: Option<Part>,
     ) -> (Result<(), Declined>, Option<Resume>) {
-        match self.take(name, worth, elective) {
+        match self.take(name, worth, elective, part) {
             Ok(resume) => (Ok(()), resume),
             Err(declined) => {
                 let subject = declined.subject();
@@ -59,6 +60,7 @@ impl Program {
         name: &[u8],
         worth: Worth,
         elective: bool,
+        part: Option<Part>,
     ) -> Result<Option<Resume>, Declined> {
         let begins = Instant::now();
         let descriptors = self.survey()?;
@@ -72,7 +74,7 @@ impl Program {
                 self.carried.keep(memory.pages, &board, supervisor);
                 let at = moment.elapsed.as_micros() as u64;
                 let bare = descriptors.is_bare(self.carried.outside());
-                self.say_taken(prepared, pid, name, at, worth, bare, pages);
+                self.say_taken(prepared, pid, name, at, worth, bare, pages, part);
                 Ok(None)
             }
             Ok(Outcome::Resumed(letter)) => {
@@ -127,6 +129,7 @@ impl Program {
         worth: Worth,
         bare: bool,
         pages: u64,
+        part: Option<Part>,
     ) {
         let Prepared { index, directory, .. } = prepared;
         let name = name[..name.len().min(LONGEST_NAME)].to_vec();
@@ -140,6 +143,7 @@ impl Program {
             bare,
             pages,
             directory,
+            part,
         });
     }
 }

@@ -137,6 +137,10 @@ impl Supervisor {
                     .strings("changed", woken.changed.iter().map(Vec::as_slice))
                     .plain("program", program)
                     .plain("count", count);
+                let event = match woken.line {
+                    Some(line) => event.plain("line", line),
+                    None => event,
+                };
                 match woken.since {
                     Some(since) => event.plain("milliseconds", milliseconds(since.elapsed())),
                     None => event,

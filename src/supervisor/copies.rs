@@ -28,6 +28,9 @@ pub struct Woken {
     pub index: Index,
     /// What people call it.
     pub name: Vec<u8>,
+    /// The line from which on it reads the file that it is named for, where it is to go on
+    /// reading that.
+    pub line: Option<u32>,
     /// When in the run it was taken.
     pub at: Duration,
     /// The paths that it is woken for.
@@ -44,6 +47,7 @@ impl Woken {
             mold: checkpoint.pid,
             index: checkpoint.index,
             name: checkpoint.title().into_owned(),
+            line: checkpoint.part.map(|part| part.line),
             at: Duration::from_micros(checkpoint.at),
             changed,
             since,
@@ -297,6 +301,7 @@ mod tests {
             pages: 0,
             directory: None,
             resumed: 0,
+            part: None,
         }
     }
 

@@ -244,7 +244,7 @@ impl Supervisor {
         match action {
             Action::Stop => {
                 self.end_misplaced();
-                self.end_checkpoints_after(self.pending.target(&self.timeline).0);
+                self.end_checkpoints_after(self.pending.latest_target(&self.timeline));
                 self.run.signal(self.settings.stop_signal);
                 // A stopped process gets to see it only when it goes on.
                 self.run.signal(libc::SIGCONT);

@@ -1,8 +1,10 @@
 //! What is asked for and has not been acted on: changes, and a resume point by name.
 
 use super::machine::Time;
-use super::timeline::{Target, Timeline};
+use super::timeline::{Fits, Part, Target, Timeline};
 use crate::files::PathId;
+use crate::wire::record::Index;
+use rustc_hash::FxHashMap;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,9 @@ pub struct Pending {
     first_change: Option<Instant>,
     /// A resume point that was asked for by name.
     wanted: Option<Target>,
+    /// What the files looked like that had been used in part, as what comes after the
+    /// resume point was about to be ended.
+    fits: Fits,
     /// Paths for the next letter, from a resume that failed.
     unsent: Vec<Vec<u8>>,
     /// Somebody has asked for the end.
@@ -40,6 +45,8 @@ pub struct Taken {
     pub changed: Vec<Vec<u8>>,
     /// When the first change was seen; `None` when somebody asked for it.
     pub since: Option<Instant>,
+    /// What the files looked like that had been used in part.
+    pub fits: Fits,
 }
 
 impl Pending {
@@ -74,33 +81,51 @@ impl Pending {
         self.changed.iter().copied()
     }
 
+    /// The files to be looked at before a resume is begun, with what has been used of them.
+    pub fn used_in_part(&self, timeline: &Timeline) -> FxHashMap<PathId, Vec<(Index, Part)>> {
+        timeline.used_in_part(self.changed.iter().copied())
+    }
+
+    /// They look so; that counts until the resume is done.
+    pub fn set_fits(&mut self, fits: Fits) {
+        self.fits = fits;
+    }
+
     /// Where to resume from, and the path that decides it.
     pub fn target(&self, timeline: &Timeline) -> (Target, Option<PathId>) {
-        let changed = timeline.target(self.changed.iter().copied());
+        self.target_if(timeline, &self.fits)
+    }
+
+    /// The latest place where that may turn out to be. Somebody may be in the middle of
+    /// saving, so what the files have in common with what was used is not known yet.
+    pub fn latest_target(&self, timeline: &Timeline) -> Target {
+        let used = self.used_in_part(timeline);
+        let checkpoints = used.values().flatten().map(|(index, _)| *index).collect();
+        self.target_if(timeline, &Fits { checkpoints, ..Fits::default() }).0
+    }
+
+    fn target_if(&self, timeline: &Timeline, fits: &Fits) -> (Target, Option<PathId>) {
         // It may have been lost since it was asked for.
         let wanted = self.wanted.map(|wanted| match wanted {
             Target::Start => Target::Start,
             Target::Checkpoint(index) => timeline.at_or_before(index),
         });
-        match (changed, wanted) {
-            (Some((target, path)), wanted) if wanted.is_none_or(|wanted| target <= wanted) => {
-                (target, Some(path))
-            }
-            (_, Some(wanted)) => (wanted, None),
+        timeline
+            .resume_point(self.changed.iter().copied(), wanted, fits)
             // Nothing that is known depends on them: a fresh start is always right.
-            _ => (Target::Start, self.changed.iter().next().copied()),
-        }
+            .unwrap_or_else(|| (Target::Start, self.changed.iter().next().copied()))
     }
 
     /// Takes everything, for the resume that is about to be done.
     pub fn take(&mut self, name: impl Fn(PathId) -> Vec<u8>) -> Taken {
+        let fits = std::mem::take(&mut self.fits);
         let mut changed = std::mem::take(&mut self.unsent);
         changed.extend(self.changed.drain().map(name));
         // One that was opened and asked about has two numbers.
         let mut seen = HashSet::new();
         changed.retain(|path| seen.insert(path.clone()));
         self.wanted = None;
-        Taken { changed, since: self.first_change.take() }
+        Taken { changed, since: self.first_change.take(), fits }
     }
 
     /// That resume could not be done: it is to be from `target`.
@@ -152,6 +177,7 @@ mod tests {
                 pages: 0,
                 directory: None,
                 resumed: 0,
+                part: None,
             });
             let known = Dependency {
                 checkpoint: Some(index),

@@ -1,12 +1,12 @@
 //! What the program says: records from the board, taken in order.
 
-use super::timeline::{Checkpoint, Dependency, Target};
+use super::timeline::{Checkpoint, Dependency, Part, Target};
 use super::trace::shown;
 use super::verdict::is_seen_both_ways;
 use super::{Supervisor, milliseconds};
 use crate::files::answer::{Answer, Asked, Question};
 use crate::files::{PathId, Stamp};
-use crate::wire::record::{Index, Record, Seen};
+use crate::wire::record::{self, Index, Record, Seen};
 use crate::wire::settings::Sink;
 use std::time::Duration;
 
@@ -55,9 +55,10 @@ impl Supervisor {
                 let began = Duration::from_nanos(began);
                 self.started(settings, events.map(|sink| Sink::parse(&sink)), began);
             }
-            Record::Checkpoint { index, pid, name, at, worth, bare, pages, directory } => {
+            Record::Checkpoint { index, pid, name, at, worth, bare, pages, directory, part } => {
                 self.copies.announced(pid);
                 let resumed = 0;
+                let part = part.and_then(|part| self.part(&name, part));
                 self.add_checkpoint(Checkpoint {
                     index,
                     pid,
@@ -68,6 +69,7 @@ impl Supervisor {
                     pages,
                     directory,
                     resumed,
+                    part,
                 });
             }
             Record::Dependencies { checkpoint, seen } => {
@@ -85,10 +87,35 @@ impl Supervisor {
             Record::Outdated { after } => {
                 self.end_checkpoints_after(after.map_or(Target::Start, Target::Checkpoint));
             }
+            Record::Anew { checkpoint, path, stamp, content } => {
+                if let Some(id) = self.sight.find(&path) {
+                    self.timeline.taken_up(id, checkpoint, stamp, content);
+                    if content.is_some() {
+                        self.sight.recheck(id, self.birth.now());
+                    }
+                    opened.push(id);
+                }
+            }
+            Record::Unfit { path } => {
+                self.outlets.trace("unfit", || shown(&path));
+                if let Some(id) = self.sight.find(&path) {
+                    self.change(id);
+                }
+            }
             Record::Warned(text) => {
                 self.outlets.emit("warning", |event| event.string("text", &text));
             }
         }
+    }
+
+    /// What a checkpoint has used of a file, if that is the one which the run has opened:
+    /// it may have been saved since, and looked at only then.
+    fn part(&mut self, path: &[u8], part: record::Part) -> Option<Part> {
+        let path = self.sight.find(path)?;
+        let known = self.timeline.dependency(path)?;
+        let record::Part { offset, line, digest, stamp, content } = part;
+        let is_same = stamp == known.stamp && known.content.is_none_or(|known| known == content);
+        is_same.then_some(Part { path, offset, line, digest })
     }
 
     fn add_checkpoint(&mut self, checkpoint: Checkpoint) {
@@ -96,11 +123,15 @@ impl Supervisor {
         let name = &checkpoint.name;
         self.outlets.trace("checkpoint", || format!("{index}, process {pid}, {}", shown(name)));
         self.outlets.emit("checkpoint", |event| {
-            event
+            let event = event
                 .plain("checkpoint", index)
                 .plain("pid", pid)
                 .string("name", name)
-                .plain("at_ms", milliseconds(Duration::from_micros(checkpoint.at)))
+                .plain("at_ms", milliseconds(Duration::from_micros(checkpoint.at)));
+            match checkpoint.part {
+                Some(part) => event.plain("line", part.line),
+                None => event,
+            }
         });
         self.timeline.add(checkpoint);
         let limit = self.settings.max_checkpoints as usize;

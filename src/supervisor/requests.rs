@@ -59,7 +59,9 @@ impl Supervisor {
         if let Some(index) = number.filter(|index| self.timeline.checkpoint(*index).is_some()) {
             return Ok(Target::Checkpoint(index));
         }
-        if let Some(known) = checkpoints.iter().rfind(|known| known.name == what) {
+        if let Some(known) =
+            checkpoints.iter().rfind(|known| known.name == what && known.part.is_none())
+        {
             return Ok(Target::Checkpoint(known.index));
         }
         if let Some((target, _)) = self.timeline.target(self.sight.numbers(what)) {

@@ -4,7 +4,7 @@ use super::Supervisor;
 use super::copies::Woken;
 use super::machine::Event;
 use super::pending::{LOOP_TIMES, LOOP_WITHIN, Taken};
-use super::timeline::{Dependency, Target};
+use super::timeline::{Dependency, Fits, Target};
 use super::words::{Cause, Change, Point, resuming};
 use crate::files::answer::Answer;
 use crate::files::{PathId, Stamp, content_digest};
@@ -23,6 +23,8 @@ use std::time::Duration;
 impl Supervisor {
     pub(super) fn clear(&mut self) {
         self.end_misplaced();
+        let used = self.pending.used_in_part(&self.timeline);
+        self.pending.set_fits(self.sight.compare_parts(used, self.settings.content));
         let (target, _) = self.pending.target(&self.timeline);
         self.birth.restore_terminal();
         self.end_checkpoints_after(target);
@@ -38,9 +40,11 @@ impl Supervisor {
 
     pub(super) fn wake(&mut self) {
         let (target, cause) = self.pending.target(&self.timeline);
+        let cause_id = cause;
         let told = cause.map(|path| (self.became(path), self.others_than(path), self.lists(path)));
         let cause = cause.map(|path| self.sight.path(path).to_vec());
-        let Taken { changed, since } = self.pending.take(|path| self.sight.path(path).to_vec());
+        let Taken { changed, since, fits } =
+            self.pending.take(|path| self.sight.path(path).to_vec());
         if self.settings.clear {
             report::clear_screen();
         }
@@ -59,13 +63,20 @@ impl Supervisor {
             return self.restart(&changed);
         };
         let Some(checkpoint) = self.timeline.checkpoint(index) else { return };
+        let part = checkpoint.part.filter(|part| Some(part.path) == cause_id);
         let of_file = !checkpoint.worth.explicit && !checkpoint.name.is_empty();
-        tell(cause, Point::Checkpoint { title: &checkpoint.title(), of_file });
+        let title = checkpoint.title();
+        tell(
+            cause,
+            part.map_or(Point::Checkpoint { title: &title, of_file }, |part| {
+                Point::Line(part.line)
+            }),
+        );
         let letter = Letter { count: self.run.count_resume(), changed };
         let woken = Woken::new(checkpoint, letter.changed.clone(), since);
         self.outlets.trace("wake", || format!("checkpoint {index}, process {}", woken.mold));
         match self.copies.wake(woken, &letter) {
-            Ok(()) => self.rewind(index),
+            Ok(()) => self.rewind(index, &fits),
             Err(pid) => {
                 self.timeline.remove(pid);
                 self.wake_failed();
@@ -75,8 +86,9 @@ impl Supervisor {
 
     /// Forgets what a run from checkpoint `index` finds out again, unless that is
     /// killed before.
-    fn rewind(&mut self, index: Index) {
+    fn rewind(&mut self, index: Index, fits: &Fits) {
         self.former.rewound(self.timeline.rewind(index), index);
+        self.timeline.take_up(index, fits);
     }
 
     /// A person does not save like this: tells, once, what probably does.

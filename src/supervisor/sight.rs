@@ -2,11 +2,14 @@
 //! which of them have to be looked at again.
 
 use super::machine::Time;
-use super::timeline::{Dependency, Timeline};
+use super::timeline::{Dependency, Fits, Part, Timeline};
 use super::verdict::{self, Case, GRACE, Look, Verdict};
 use crate::files::answer::Question;
-use crate::files::{Degraded, PathId, Reach, Stamp, TICK, Touch, Watcher, content_digest};
+use crate::files::{
+    Degraded, PathId, Reach, Stamp, TICK, Touch, Watcher, content_digest, prefixes,
+};
 use crate::sys::procfs;
+use crate::wire::record::Index;
 use rustc_hash::FxHashMap;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
@@ -325,6 +328,28 @@ impl Sight {
         if let Some(asked) = &mut known.asked {
             asked.restate(self.watcher.path(id));
         }
+    }
+
+    /// Looks which of these parts of files are what they were. `with_content`: a digest of
+    /// the content is wanted in any case.
+    pub fn compare_parts(
+        &self,
+        used: FxHashMap<PathId, Vec<(Index, Part)>>,
+        with_content: bool,
+    ) -> Fits {
+        let mut fits = Fits::default();
+        for (id, parts) in used {
+            let offsets: Vec<u64> = parts.iter().map(|(_, part)| part.offset).collect();
+            let Some(now) = prefixes(self.watcher.path(id), &offsets) else { continue };
+            let content = (with_content || now.stamp.is_fresh()).then_some(now.content);
+            fits.seen.insert(id, (now.stamp, content));
+            for ((index, part), found) in parts.iter().zip(now.found) {
+                if found.is_some_and(|found| found.digest == part.digest) {
+                    fits.checkpoints.insert(*index);
+                }
+            }
+        }
+        fits
     }
 
     /// What the program has made of a file is what is known of it from now on.

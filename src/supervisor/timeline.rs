@@ -9,10 +9,12 @@
 //! checkpoint that was lost or evicted passes what depends on it to the one
 //! before. Nothing here touches the system.
 
+mod parts;
+
 use crate::files::answer::Asked;
 use crate::files::{PathId, Stamp};
 use crate::wire::record::{Directory, Index, Worth};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 
@@ -41,17 +43,46 @@ pub struct Checkpoint {
     pub directory: Option<Directory>,
     /// How often it was resumed.
     pub resumed: u64,
+    /// How much had been used of the file that it is named for, where more was to be.
+    pub part: Option<Part>,
 }
 
 impl Checkpoint {
     /// What people call it.
     pub fn title(&self) -> Cow<'_, [u8]> {
+        if let Some(part) = self.part {
+            let from = format!(", from line {}", part.line).into_bytes();
+            return Cow::Owned([&self.name[..], &from].concat());
+        }
         match (self.index, &self.name[..]) {
             (0, b"") => Cow::Borrowed(b"enable()"),
             (index, b"") => Cow::Owned(format!("checkpoint {index}").into_bytes()),
             (_, name) => Cow::Borrowed(name),
         }
     }
+}
+
+/// How much of a file had been used at a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The file.
+    pub path: PathId,
+    /// So many bytes.
+    pub offset: u64,
+    /// The line where the rest begins.
+    pub line: u32,
+    /// Digest of the bytes before the offset.
+    pub digest: u64,
+}
+
+/// What the files that were used in part look like now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fits {
+    /// The checkpoints whose part is what it was.
+    pub checkpoints: FxHashSet<Index>,
+    /// The files that were looked at: stamp, and digest of the content where the stamp
+    /// alone does not settle it.
+    pub seen: FxHashMap<PathId, (Stamp, Option<u64>)>,
 }
 
 /// What the program read, or was told.
@@ -84,6 +115,8 @@ pub struct Timeline {
     dependencies: FxHashMap<PathId, Dependency>,
     /// Every dependency that a rewind may drop, in the order of its checkpoint.
     order: Vec<(Index, PathId)>,
+    /// The files that a run has taken up anew, and the last checkpoint where it did.
+    anew: FxHashMap<PathId, Index>,
 }
 
 impl Timeline {
@@ -199,6 +232,7 @@ impl Timeline {
                 forgotten.extend(self.dependencies.remove(&path).map(|known| (path, known)));
             }
         }
+        self.rewind_parts();
         forgotten
     }
 
@@ -208,6 +242,7 @@ impl Timeline {
     pub fn restart(&mut self) -> Vec<(PathId, Dependency)> {
         self.checkpoints.clear();
         self.order.clear();
+        self.anew.clear();
         self.dependencies.extract_if(|_, known| known.checkpoint.is_some()).collect()
     }
 
@@ -266,6 +301,7 @@ mod tests {
             pages: 0,
             directory: None,
             resumed: 0,
+            part: None,
         }
     }
 

@@ -39,6 +39,8 @@ pub enum Point<'a> {
         /// It was taken for the file of that name.
         of_file: bool,
     },
+    /// At this line of the file that decides it.
+    Line(u32),
 }
 
 /// The line, without what all lines begin with.
@@ -59,6 +61,7 @@ pub fn resuming(cause: Option<Cause>, point: Point, directory: &[u8]) -> Vec<u8>
     }
     match point {
         Point::Start => line.extend(b"restarting"),
+        Point::Line(number) => line.extend(format!("resuming from line {number}").bytes()),
         Point::Checkpoint { title, .. } if cause.is_some_and(|cause| cause.path == title) => {
             line.extend(b"resuming from it");
         }

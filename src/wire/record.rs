@@ -34,6 +34,21 @@ pub struct Seen {
     pub content: Option<u64>,
 }
 
+/// How much of a file the program has used: all that it has done depends on no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// So many bytes.
+    pub offset: u64,
+    /// The line where the rest begins.
+    pub line: u32,
+    /// Digest of the bytes before the offset.
+    pub digest: u64,
+    /// What the file looked like when that was taken.
+    pub stamp: Stamp,
+    /// Digest of all of it.
+    pub content: u64,
+}
+
 /// A directory, by its path and as what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
@@ -82,6 +97,9 @@ pub enum Record {
         pages: u64,
         /// Where the program has gone, if that is not where it began.
         directory: Option<Directory>,
+        /// How much of the file that it is named for has been used, where more of that is
+        /// going to be.
+        part: Option<Part>,
     },
     /// The program depends on paths.
     Dependencies {
@@ -114,6 +132,24 @@ pub enum Record {
         /// The last checkpoint before the first change.
         after: Option<Index>,
     },
+    /// The program was resumed where it had used a part of a file, and goes on with the
+    /// rest as that is now.
+    Anew {
+        /// The checkpoint.
+        checkpoint: Index,
+        /// Absolute path.
+        path: Vec<u8>,
+        /// What the file looks like.
+        stamp: Stamp,
+        /// Digest of its content, where the stamp alone does not settle it.
+        content: Option<u64>,
+    },
+    /// The program was resumed where it had used a part of a file that has become another
+    /// meanwhile: it waits to be stopped.
+    Unfit {
+        /// Absolute path.
+        path: Vec<u8>,
+    },
     /// The program has printed a warning.
     Warned(Vec<u8>),
 }
@@ -123,7 +159,7 @@ const DEPENDENCIES: u8 = 3;
 
 wire!(enum Record {
     1 => Running { pid, settings },
-    2 => Checkpoint { index, pid, name, at, worth, bare, pages, directory },
+    2 => Checkpoint { index, pid, name, at, worth, bare, pages, directory, part },
     DEPENDENCIES => Dependencies { checkpoint, seen },
     4 => Wrote { path },
     5 => Configured(settings),
@@ -131,7 +167,10 @@ wire!(enum Record {
     7 => Outdated { after },
     8 => Started { settings, events, began },
     9 => Told { checkpoint, path, question, answer },
+    10 => Anew { checkpoint, path, stamp, content },
+    11 => Unfit { path },
 });
+wire!(struct Part { offset, line, digest, stamp, content });
 wire!(struct Worth { explicit, hot, separated });
 wire!(struct Directory { path, identity });
 wire!(struct Seen { path, content, stamp });
@@ -250,10 +289,17 @@ mod tests {
                 any::<(Index, i32, u64, u64)>(),
                 path(),
                 any::<[bool; 4]>(),
-                prop::option::of((path(), any::<(u64, u64)>()))
+                prop::option::of((path(), any::<(u64, u64)>())),
+                prop::option::of((any::<(u64, u32, u64, u64)>(), stamp()))
             )
                 .prop_map(
-                    |((index, pid, at, pages), name, [explicit, hot, separated, bare], gone)| {
+                    |(
+                        (index, pid, at, pages),
+                        name,
+                        [explicit, hot, separated, bare],
+                        gone,
+                        part,
+                    )| {
                         Record::Checkpoint {
                             index,
                             pid,
@@ -263,6 +309,13 @@ mod tests {
                             bare,
                             pages,
                             directory: gone.map(|(path, identity)| Directory { path, identity }),
+                            part: part.map(|((offset, line, digest, content), stamp)| Part {
+                                offset,
+                                line,
+                                digest,
+                                stamp,
+                                content,
+                            }),
                         }
                     }
                 ),
@@ -279,6 +332,12 @@ mod tests {
             settings().prop_map(Record::Configured),
             path().prop_map(Record::Warned),
             any::<Option<Index>>().prop_map(|after| Record::Outdated { after }),
+            (any::<(Index, Option<u64>)>(), path(), stamp()).prop_map(
+                |((checkpoint, content), path, stamp)| {
+                    Record::Anew { checkpoint, path, stamp, content }
+                }
+            ),
+            path().prop_map(|path| Record::Unfit { path }),
         ]
     }
 
