@@ -5,6 +5,7 @@
 -- point of the core, which may freeze a copy of the process there. When that copy is woken, the call that made it
 -- returns once more, in another process, with a table that tells why; the program's on_resume functions see it first.
 
+local config = require 'forkmon.config'
 local filter = require 'forkmon.filter'
 local hooks = require 'forkmon.hooks'
 local loaded = require 'forkmon.loaded'
@@ -42,6 +43,7 @@ local forkmon = {
 ---@field clear? boolean clear the screen before a resumed run
 ---@field native_hooks? boolean hear of what C code opens and asks for, where that is possible (true)
 ---@field watch? string|string[] files and directories to watch from the start
+---@field config? boolean|string take further options from this file; `true`: from .forkmon in the project, if any
 ---@field events? string a path or `fd:N` to write JSON lines to
 
 ---@class forkmon.Resume
@@ -178,6 +180,8 @@ local function survey()
   if script and not is_ignored(script) then
     if loaded.initialising() then settings.main = script else add(script) end
   end
+  -- It was read before, whatever the filter says of it.
+  if type(settings.config) == 'string' then add(core.absolute(settings.config)) end
   settings.before = files
   settings.inherited = getenv('FORKMON_COMMAND') ~= nil
 end
@@ -202,6 +206,16 @@ local function expect(name, argument, wanted, value)
   end
 end
 
+--- Reads the file of options that is wanted, as `options.resolve` asks for it.
+local function read_config(wanted)
+  local path = wanted
+  if wanted == true then path = config.find(core.getcwd()) end
+  if not path then return nil end
+  local given, message = config.read(path)
+  if not given then return nil, message end
+  return given, path
+end
+
 --- Starts forkmon; a second call only changes the options that it gives.
 ---
 --- Raises an error for wrong options, on another system than Linux and in a process with threads. Does nothing when
@@ -219,7 +233,7 @@ function forkmon.enable(given)
   if not found then error(message, 2) end
   core = found
   local new
-  new, message = options.resolve(given or {}, remove_hooks and settings, getenv)
+  new, message = options.resolve(given or {}, remove_hooks and settings, getenv, read_config)
   if not new then error('forkmon.enable: ' .. message, 2) end
   adopt(new)
   if remove_hooks then

@@ -112,6 +112,71 @@ support.each_lua(function(lua)
       program:stop 'INT'
     end)
 
+  describe('a file of options', function()
+    it('is taken by the command, watched, and less than a flag', function()
+      local project = support.project {
+        ['main.lua'] = "dofile 'a.lua' dofile 'b.txt'", ['a.lua'] = "print 'a'", ['b.txt'] = "print 'b'",
+        ['.forkmon'] = "return { filter = '%.txt$', colors = false, exact = true }",
+      }
+      local program = lua:forkmon { 'main.lua', cwd = project.root }
+      program:expect_exactly('a\n' .. lines.watch(project:path 'b.txt') .. 'b\n')
+      project:write('b.txt', "print 'b2'")
+      program:expect_exactly(lines.resuming(project:path 'b.txt') .. 'b2\n')
+      -- The session begins anew, with what is there now, even if it leaves the filter to the command.
+      project:write('.forkmon', 'return { exact = true, watch_lines = false }')
+      program:expect_exactly(lines.restarting(project:path '.forkmon') .. 'a\nb2\n')
+      project:write('a.lua', "print 'a2'")
+      program:expect_exactly(lines.resuming(project:path 'a.lua') .. 'a2\nb2\n')
+      -- One with a mistake in it is waited with.
+      project:write('.forkmon', 'return { exakt = true }')
+      program:expect_exactly(lines.restarting(project:path '.forkmon') .. ('forkmon.enable: %s: unknown option '
+        .. "'exakt' (did you mean 'exact'?)\n"):format(project:path '.forkmon') .. lines.exited(1))
+      project:write('.forkmon', 'return { quiet = true }')
+      program:expect 'a2\nb2\n'
+      program:stop 'INT'
+      project:write('.forkmon', "return { filter = '%.txt$', watch_lines = false, restart_delay = 'x' }")
+      local faulty = lua:forkmon { 'main.lua', cwd = project.root }
+      assert.same({ 'exited', 2 }, { faulty:wait() })
+      assert.equal(("forkmon: %s: option 'restart_delay' must be a whole number of milliseconds >= 0, got string 'x'\n")
+        :format(project:path '.forkmon'), faulty:unread())
+      project:write('other', "return { quiet = true }")
+      program = lua:forkmon { '--config', 'other', '--filter=%.txt$', 'main.lua', cwd = project.root }
+      program:expect_exactly 'a2\nb2\n'
+      project:write('b.txt', "print 'b3'")
+      program:expect_exactly 'b3\n'
+      program:stop 'INT'
+    end)
+
+    it('is not seen by the program', function()
+      local project = support.project {
+        ['main.lua'] = "for word in ('CONFIG DEFAULT_FILTER FILTER'):gmatch '%S+' do "
+          .. "print(os.getenv('FORKMON_' .. word)) end",
+        ['.forkmon'] = '',
+      }
+      local program = lua:forkmon { 'main.lua', cwd = project.root }
+      program:expect_exactly 'nil\nnil\nnil\n'
+      program:stop 'INT'
+    end)
+
+    it('is taken by enable where that asks for it', function()
+      local project = support.project {
+        ['main.lua'] = "require('forkmon').enable { filter = '%.lua$' } dofile 'a.lua'",
+        ['asks.lua'] = "require('forkmon').enable { config = true } dofile 'a.lua'",
+        ['a.lua'] = "print 'a'", ['.forkmon'] = "return { filter = '%.lua$', watch_lines = false }",
+      }
+      local program = lua:start { 'main.lua', cwd = project.root }
+      program:expect_exactly(lines.watch(project:path 'a.lua') .. 'a\n')
+      program:stop 'INT'
+      program = lua:start { 'asks.lua', cwd = project.root }
+      program:expect_exactly 'a\n'
+      project:write('.forkmon', "return { filter = '%.lua$', quiet = true }")
+      program:expect_exactly(lines.restarting(project:path '.forkmon') .. 'a\n')
+      project:write('a.lua', "print 'a2'")
+      program:expect_exactly 'a2\n'
+      program:stop 'INT'
+    end)
+  end)
+
   it('quiet does not keep warnings back', function()
     local project = support.project {
       ['main.lua'] = [[

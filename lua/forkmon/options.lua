@@ -5,7 +5,7 @@
 -- Lua value of text (from a variable or a flag), `convert` checks a Lua value and brings it to the one form that the
 -- rest of forkmon sees.
 --
--- Precedence: an explicit option or flag, then the environment, then the default.
+-- Precedence: an explicit option or flag, then the environment, then a project's file (`config`), then the default.
 
 local filter = require 'forkmon.filter'
 
@@ -125,6 +125,12 @@ local kinds = {
       return whole(value, 1, 64)
     end,
   },
+  file = {
+    expected = "true, false or a path",
+    convert = function(value)
+      if type(value) == 'boolean' or type(value) == 'string' and value ~= '' then return value end
+    end,
+  },
   sink = {
     expected = "a path or 'fd:N'",
     convert = function(value)
@@ -174,6 +180,8 @@ local definitions = {
     doc = 'do not hear of what C code opens and asks for' },
   { name = 'watch', kind = 'paths', value = 'PATHS', repeated = true, default = {},
     doc = 'watch these files and directories too, with ; between; a change resumes from the first checkpoint' },
+  { name = 'config', kind = 'file', value = 'FILE',
+    doc = 'take options from this file, and not from .forkmon in the project' },
   { name = 'events', kind = 'sink', value = 'PATH|fd:N',
     doc = 'write what happens there as JSON lines' },
 }
@@ -272,7 +280,12 @@ function options.from_environment(getenv)
   for _, definition in ipairs(definitions) do
     local text = getenv(definition.env)
     if definition.kind == 'switch' then
-      if options.truthy(text) then settings[definition.name] = not definition.negated end
+      if options.truthy(text) then
+        settings[definition.name] = not definition.negated
+      elseif text and text ~= '' then
+        -- Which wins over a file.
+        settings[definition.name] = definition.default
+      end
     elseif text and text ~= '' then
       local value, message = options.from_text(definition, text, 'environment variable ' .. definition.env)
       if value == nil then return nil, message end
@@ -282,26 +295,56 @@ function options.from_environment(getenv)
   return settings
 end
 
+--- Checks what a file of options gives.
+---@param given table
+---@param path string
+---@return table|nil settings
+---@return string|nil message
+function options.from_file(given, path)
+  local settings, message = options.from_table(given)
+  if settings and settings.config ~= nil then settings, message = nil, "option 'config' has no place in it" end
+  if not settings then return nil, format('%s: %s', path, message) end
+  return settings
+end
+
 --- The settings after enable was called with `given`.
 ---@param given table
 ---@param present table|nil the settings of an earlier call, which `given` changes
 ---@param getenv fun(name: string): string|nil
+---@param read? fun(config: string|true): table|nil, string|nil reads the file of options: what it gives and its path,
+--- or nil and a message; nothing at all when there is none
 ---@return table|nil settings
 ---@return string|nil message
-function options.resolve(given, present, getenv)
+function options.resolve(given, present, getenv, read)
   local explicit, message = options.from_table(given)
   if not explicit then return nil, message end
+  local file, path = {}, nil
   if not present then
     present, message = options.from_environment(getenv)
     if not present then return nil, message end
+    local wanted = explicit.config
+    if wanted == nil then wanted = present.config end
+    if wanted and read then
+      given, path = read(wanted)
+      if path and not given then return nil, path end
+      if given then
+        file, message = options.from_file(given, path)
+        if not file then return nil, message end
+      end
+    end
   end
   local settings = {}
   for _, definition in ipairs(definitions) do
     local value = explicit[definition.name]
     if value == nil then value = present[definition.name] end
+    if value == nil then value = file[definition.name] end
     if value == nil then value = definition.default end
     settings[definition.name] = value
   end
+  if path then settings.config = path end
+  -- What the command would watch by itself.
+  local fallback = not settings.filter and getenv('FORKMON_DEFAULT_FILTER')
+  if fallback and fallback ~= '' then settings.filter = options.from_text(by_name.filter, fallback, '') end
   if not settings.filter then
     return nil, "option 'filter' is missing: it says which files to watch, e.g. "
       .. "forkmon.enable { filter = '%.lua$' }"

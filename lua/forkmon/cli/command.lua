@@ -7,6 +7,7 @@
 -- The exit status is told in forkmon.cli.help; that of the program is forkmon's only when it cannot start.
 
 local client = require 'forkmon.cli.client'
+local config = require 'forkmon.config'
 local flags = require 'forkmon.cli.flags'
 local help = require 'forkmon.cli.help'
 local native = require 'forkmon.native'
@@ -85,14 +86,18 @@ function command.environment(variables, file, getvariable)
 end
 
 --- The variables that stand for the flags, and for what the bootstrap cannot know.
-local function variables(parsed, core)
+local function variables(parsed, core, file)
   local result = {}
   for _, definition in ipairs(options.definitions) do
     result[definition.env] = parsed.texts[definition.name]
   end
+  -- Where the program goes, the path leads there, too.
+  result.FORKMON_CONFIG = file
   local filter = result.FORKMON_FILTER or getenv('FORKMON_FILTER')
   if not filter or filter == '' then
-    result.FORKMON_FILTER = command.default_filter(parsed.program, search.readable)
+    -- What the file says of it comes first.
+    local name = file and 'FORKMON_DEFAULT_FILTER' or 'FORKMON_FILTER'
+    result[name] = command.default_filter(parsed.program, search.readable)
   end
   local _, library = search.tried('forkmon.core', package.cpath)
   if library then
@@ -133,13 +138,28 @@ function command.is_foreign(name, path)
   return false
 end
 
+--- The file of options that counts, if there is one.
+---@return string|nil path absolute
+---@return string|nil message what is wrong with it
+local function options_file(parsed, core)
+  local path = parsed.texts.config or getenv('FORKMON_CONFIG')
+  path = path and path ~= '' and core.absolute(path) or config.find(core.getcwd())
+  if not path then return nil end
+  local given, message = config.read(path)
+  if given then given, message = options.from_file(given, path) end
+  if not given then return nil, message end
+  return path
+end
+
 --- Becomes the program; returns only when that fails.
 local function run(parsed, core)
   local changes = {}
   if not options.truthy(getenv('FORKMON_DISABLE')) then
     local _, message = options.from_environment(getenv)
     if message then return output.fail(2, '%s', message) end
-    changes = command.environment(variables(parsed, core), core.absolute(bootstrap), getenv)
+    local file, fault = options_file(parsed, core)
+    if fault then return output.fail(2, '%s', fault) end
+    changes = command.environment(variables(parsed, core, file), core.absolute(bootstrap), getenv)
   end
 
   local program = parsed.program
