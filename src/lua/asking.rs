@@ -7,8 +7,8 @@
 
 use super::convert::resumed;
 use super::enabled::{has_memory, with};
-use super::native::{cover, decide_queued};
-use super::observer::{decide, is_watched};
+use super::filter::{decide, is_watched};
+use super::layers::{cover, decide_queued};
 use crate::files::answer::{ALL, Answer, Names, Question};
 use crate::files::path::absolute;
 use crate::program::asking::folder_stamp;

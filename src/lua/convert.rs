@@ -1,6 +1,6 @@
 //! Values from Lua and to it: bytes exact.
 
-use super::native::take_resume;
+use super::enabled::take_unheard;
 use crate::json::{number, quote};
 use crate::program::Resume;
 use mlua::{BString, Error, ExternalResult, Lua, LuaString, MultiValue, Result, Table, Value};
@@ -13,7 +13,7 @@ pub fn failed(lua: &Lua, message: &str) -> Result<MultiValue> {
 
 /// A resume as a table, be it one in the middle of C code; nil when there was none.
 pub fn resumed(lua: &Lua, resume: Option<Resume>) -> Result<Value> {
-    let Some(resume) = resume.or_else(take_resume) else { return Ok(Value::Nil) };
+    let Some(resume) = resume.or_else(take_unheard) else { return Ok(Value::Nil) };
     let table = lua.create_table()?;
     table.set("changed", strings(lua, &resume.letter.changed)?)?;
     table.set("count", resume.letter.count)?;

@@ -1,6 +1,6 @@
 //! The program of this process, once forkmon is enabled in it.
 
-use crate::program::Program;
+use crate::program::{Program, Resume};
 use crate::report;
 use crate::sys::memory::is_set_aside;
 use std::cell::RefCell;
@@ -8,6 +8,19 @@ use std::cell::RefCell;
 thread_local! {
     /// The program of this process. A clone has its own copy, as of everything.
     static PROGRAM: RefCell<Option<Program>> = const { RefCell::new(None) };
+    static UNHEARD: RefCell<Option<Resume>> = const { RefCell::new(None) };
+}
+
+/// The program is resumed where it cannot be told.
+pub fn resumed_unheard(resume: Option<Resume>) {
+    if resume.is_some() {
+        UNHEARD.set(resume);
+    }
+}
+
+/// A resume that the program has not been told of.
+pub fn take_unheard() -> Option<Resume> {
+    UNHEARD.take()
 }
 
 /// From now on this process is that program.

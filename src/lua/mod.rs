@@ -1,13 +1,16 @@
 //! `forkmon.core` for Lua: arguments in, bytes exact, nothing else.
 //!
-//! `session` is what the API comes to, `observer` and `asking` what the hooks call, `native` hears of C code, `client` what the
-//! command asks, `process` what Lua cannot do by itself. `enabled` holds the one program
-//! of this process, `convert` knows how values cross.
+//! `session` is what the API comes to, `observer` and `asking` what the hooks call, `native`
+//! hears of C code, and `layers` has what these know of each other; `filter` is asked by all of them.
+//! `client` is what the command asks, `process` what Lua cannot do by itself. `enabled` holds
+//! the one program of this process, `convert` knows how values cross.
 
 mod asking;
 mod client;
 mod convert;
 mod enabled;
+mod filter;
+mod layers;
 mod native;
 mod observer;
 mod process;
@@ -40,9 +43,14 @@ pub fn module(lua: &Lua) -> Result<Table> {
     for (name, value) in IDENTITY {
         core.set(name.to_string_lossy(), value)?;
     }
-    for add_to in
-        [session::add_to, observer::add_to, asking::add_to, client::add_to, process::add_to]
-    {
+    for add_to in [
+        session::add_to,
+        observer::add_to,
+        asking::add_to,
+        native::add_to,
+        client::add_to,
+        process::add_to,
+    ] {
         add_to(lua, &core)?;
     }
     Ok(core)

@@ -12,53 +12,29 @@
 //! is *covered*, once, by the path as it is spelled, and passed over here.
 
 use super::asking::{decide_answer, has_folders};
-use super::enabled::{self, with};
-use super::observer::{decide, is_watched, was_looked_for};
+use super::enabled;
+use super::filter::decide;
+use super::layers::{
+    Undecided, What, decide_later, is_covered, is_observing, joins, set_joins, set_observing,
+    was_looked_for,
+};
 use crate::files::Stamp;
 use crate::files::answer::{ALL, Answer, Question};
 use crate::files::path::{absolute, absolute_from};
+use crate::program::Change;
 use crate::program::asking::folder_stamp;
-use crate::program::{Change, Resume};
 use crate::sys::lua::take_hint;
 use crate::sys::memory::is_set_aside;
 use crate::sys::slots::{self, Act, Call, Folder, Observer, Outcome, Place, Verdict};
 use crate::sys::status::Fields;
 use crate::wire::record::Index;
-use mlua::{Lua, Result};
+use mlua::{Function, Lua, Result, Table};
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::ffi::c_int;
 
-/// So many reported paths of the hooks in Lua wait for the C code that they announce: as many
-/// as one function may have.
-const MOST_COVERED: usize = 4;
-
 thread_local! {
-    static COVERED: RefCell<VecDeque<Vec<u8>>> = RefCell::default();
-    static QUEUED: RefCell<Queue> = RefCell::default();
-    static JOINS: Cell<bool> = const { Cell::new(false) };
     /// What is to get another name is there.
     static MOVES: Cell<bool> = const { Cell::new(false) };
-    static INSTALLED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// What waits for a hook in Lua.
-#[derive(Default)]
-struct Queue {
-    resume: Option<Resume>,
-    undecided: Vec<Undecided>,
-}
-
-/// Something of which it is not known whether the filter takes it.
-struct Undecided {
-    path: Vec<u8>,
-    checkpoint: Option<Index>,
-    what: What,
-}
-
-enum What {
-    Opened(Stamp),
-    Told(Question, Answer),
 }
 
 /// Tells the program, in this thread.
@@ -78,11 +54,38 @@ struct Asked {
     is_decided: bool,
 }
 
+/// Adds these functions to the module.
+pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
+    let add = |name: &str, function: Result<Function>| core.set(name, function?);
+
+    add(
+        "observe",
+        lua.create_function(|_, ()| {
+            let warning = observe();
+            Ok((is_observing(), warning))
+        }),
+    )?;
+    add(
+        "joins",
+        lua.create_function(|_, joins: bool| {
+            set_joins(joins);
+            Ok(())
+        }),
+    )?;
+    add(
+        "hint",
+        lua.create_function(|lua, (original, fields): (Function, Table)| {
+            crate::sys::lua::hint(lua, original, fields)
+        }),
+    )?;
+    Ok(())
+}
+
 /// Has C code be observed. Returns what has to be said of it, if anything.
-pub fn observe() -> Option<String> {
+fn observe() -> Option<String> {
     match slots::install(Box::new(Native { asked: RefCell::new(None) })) {
         Ok(found) => {
-            INSTALLED.set(true);
+            set_observing(true);
             (found.refused > 0).then(|| {
                 format!(
                     "{} import slots cannot be written to: what is opened or asked through them by \
@@ -97,72 +100,9 @@ pub fn observe() -> Option<String> {
 
 /// C code is observed no more.
 pub fn stop_observing() {
-    if INSTALLED.replace(false) {
+    if set_observing(false) {
         slots::remove();
     }
-}
-
-/// Whether C code is observed.
-pub fn is_observing() -> bool {
-    INSTALLED.get()
-}
-
-/// A hook in Lua has reported what C code is about to do to this absolute path.
-pub fn cover(path: &[u8]) {
-    if is_observing() {
-        COVERED.with_borrow_mut(|covered| {
-            if covered.len() == MOST_COVERED {
-                covered.pop_front();
-            }
-            covered.push_back(path.to_vec());
-        });
-    }
-}
-
-/// From now on nothing is a stop point, or everything again.
-pub fn set_joins(joins: bool) {
-    JOINS.set(joins);
-}
-
-/// A resume that the program has not been told of.
-pub fn take_resume() -> Option<Resume> {
-    QUEUED.with_borrow_mut(|queue| queue.resume.take())
-}
-
-/// Asks the filter about what it could not be asked about before.
-///
-/// # Errors
-/// The filter's.
-pub fn decide_queued(lua: &Lua) -> Result<()> {
-    let undecided = QUEUED.with_borrow_mut(|queue| std::mem::take(&mut queue.undecided));
-    for Undecided { path, checkpoint, what } in undecided {
-        if is_watched(lua, &path)? {
-            with(|program| match what {
-                What::Opened(stamp) => program.opened(&path, stamp, checkpoint),
-                What::Told(question, answer) => {
-                    program.told(&path, question, answer, Stamp::Absent, checkpoint);
-                }
-            });
-        }
-    }
-    Ok(())
-}
-
-fn queue(undecided: Undecided) {
-    QUEUED.with_borrow_mut(|queue| queue.undecided.push(undecided));
-}
-
-fn resumed(resume: Option<Resume>) {
-    if let Some(resume) = resume {
-        QUEUED.with_borrow_mut(|queue| queue.resume = Some(resume));
-    }
-}
-
-fn is_covered(path: &[u8]) -> bool {
-    COVERED.with_borrow_mut(|covered| {
-        let at = covered.iter().position(|known| known == path);
-        at.is_some_and(|at| covered.remove(at).is_some())
-    })
 }
 
 impl Observer for Native {
@@ -223,7 +163,7 @@ impl Observer for Native {
         if is_decided || matches!(question, Question::Names { .. }) {
             enabled::try_with(|program| program.told(&path, question, answer, folder, checkpoint));
         } else {
-            queue(Undecided { path, checkpoint, what: What::Told(question, answer) });
+            decide_later(Undecided { path, checkpoint, what: What::Told(question, answer) });
         }
     }
 
@@ -262,7 +202,7 @@ impl Native {
             return Verdict::Pass;
         }
         let folder = folder_stamp(&path, &question);
-        let joins = JOINS.get() || !may_stop;
+        let joins = joins() || !may_stop;
         let stopped = enabled::try_with(|program| {
             let stopped = program.stop_to_ask(&path, &question, joins);
             stopped.map(|resume| (resume, program.current()))
@@ -270,7 +210,7 @@ impl Native {
         let Some((resume, checkpoint)) = stopped.flatten() else { return Verdict::Pass };
         // Who is resumed here is so as it looks otherwise by now.
         let folder = if resume.is_some() { folder_stamp(&path, &question) } else { folder };
-        resumed(resume);
+        enabled::resumed_unheard(resume);
         let is_decided = match question {
             Question::Names { .. } => decision == Some(true),
             _ => decision.is_some(),
@@ -303,18 +243,22 @@ fn opens(place: Place, flags: c_int) {
         return;
     }
     let access = flags & libc::O_ACCMODE;
-    let (joins, is_cut) = (JOINS.get() || !is_marked(place), flags & libc::O_TRUNC != 0);
+    let (joins, is_cut) = (joins() || !is_marked(place), flags & libc::O_TRUNC != 0);
     if access != libc::O_WRONLY && !is_cut {
         match decide(&path) {
-            Some(true) => {
-                resumed(enabled::try_with(|program| program.visit(&path, joins)).flatten())
-            }
+            Some(true) => enabled::resumed_unheard(
+                enabled::try_with(|program| program.visit(&path, joins)).flatten(),
+            ),
             Some(false) => {}
             None => {
                 let stopped = enabled::try_with(|program| program.stop_to_open(&path, joins));
                 if let Some((resume, stamp, checkpoint)) = stopped.flatten() {
-                    resumed(resume);
-                    queue(Undecided { path: path.clone(), checkpoint, what: What::Opened(stamp) });
+                    enabled::resumed_unheard(resume);
+                    decide_later(Undecided {
+                        path: path.clone(),
+                        checkpoint,
+                        what: What::Opened(stamp),
+                    });
                 }
             }
         }

@@ -1,39 +1,16 @@
 //! What the hooks in Lua call when the program is about to open, look for or change
 //! something.
 
-use super::convert::{bytes, resumed};
+use super::convert::resumed;
 use super::enabled::{has_memory, with, with_memory};
-use super::native::{self, cover, decide_queued, is_observing};
+use super::filter::{self, is_watched};
+use super::layers::{cover, decide_queued, give_scout, take_scout};
 use crate::files::path::{absolute, working_directory};
-use crate::files::pattern::is_found;
-use crate::program::scout::Scout;
 use crate::program::searches::Search;
 use crate::program::{Change, Consumed, Program};
 use crate::report;
 use crate::sys::lua::Report;
 use mlua::{Error, Function, Lua, LuaString, MultiValue, Result, Table, Value};
-use rustc_hash::FxHashMap;
-use std::cell::RefCell;
-
-thread_local! {
-    static SCOUT: RefCell<Scout> = RefCell::default();
-    static FILTER: RefCell<Filter> = RefCell::default();
-}
-
-/// The filter, whose function the registry has by the name of [`WATCHED`].
-#[derive(Default)]
-struct Filter {
-    /// The ends of the paths that it takes, and of those of them that it leaves out,
-    /// where no more matters.
-    ends: Option<[Vec<Vec<u8>>; 2]>,
-    /// The patterns for those that it takes, and for those that it leaves out; `None` where
-    /// that is a function.
-    patterns: [Option<Vec<Vec<u8>>>; 2],
-    /// What functions have decided.
-    decided: FxHashMap<Vec<u8>, bool>,
-}
-
-const WATCHED: &str = "forkmon.watched";
 
 /// Tells of what fails in the hooks themselves.
 struct Failures;
@@ -63,26 +40,7 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
             crate::sys::lua::hook::<Failures>(lua, original, before, only, stand_in, after)
         }),
     )?;
-    add(
-        "filter",
-        lua.create_function(
-            |lua, (watched, wanted, ignored, rules): (Function, Option<Table>, Option<Table>, Table)| {
-                lua.set_named_registry_value(WATCHED, watched)?;
-                let ends = match wanted.zip(ignored) {
-                    Some((wanted, ignored)) => Some([bytes(wanted)?, bytes(ignored)?]),
-                    None => None,
-                };
-                let rule = |at: usize| match rules.get(at)? {
-                    Value::Table(patterns) => bytes(patterns).map(Some),
-                    _ => Ok(None),
-                };
-                let patterns = [rule(1)?, rule(2)?];
-                FILTER.set(Filter { ends, patterns, decided: FxHashMap::default() });
-                with(Program::forget_searches);
-                Ok(())
-            },
-        ),
-    )?;
+    add("filter", lua.create_function(set_filter))?;
     add("visit", lua.create_function(visit))?;
     add("consumed", lua.create_function(consumed))?;
     add("look_up", lua.create_function(look_up))?;
@@ -122,26 +80,6 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
         lua.create_function(|_, from_now_on: bool| {
             with(|program| program.effect(from_now_on));
             Ok(())
-        }),
-    )?;
-    add(
-        "observe",
-        lua.create_function(|_, ()| {
-            let warning = native::observe();
-            Ok((native::is_observing(), warning))
-        }),
-    )?;
-    add(
-        "joins",
-        lua.create_function(|_, joins: bool| {
-            native::set_joins(joins);
-            Ok(())
-        }),
-    )?;
-    add(
-        "hint",
-        lua.create_function(|lua, (original, fields): (Function, Table)| {
-            crate::sys::lua::hint(lua, original, fields)
         }),
     )?;
     add(
@@ -196,62 +134,23 @@ fn look_up(
     // must not run while the program's state is borrowed.
     let directory = working_directory();
     let which = Search { name: &name, templates: &templates, directory: &directory };
-    let mut scout = SCOUT.take();
+    let mut scout = take_scout();
     let mut from = scout.search(&which, |path| is_watched(lua, path))?;
     let resume = with(|program| program.visit_search(&which, scout.trail(), joins)).flatten();
     if resume.is_some() {
         from = scout.search(&which, |path| is_watched(lua, path))?;
         with(|program| program.record_search(&which, scout.trail()));
     }
-    SCOUT.set(scout);
+    give_scout(scout);
     // Lua counts from 1.
     Ok((resumed(lua, resume)?, from.map(|at| at + 1)))
 }
 
-/// Asks the filter about an absolute path.
-pub fn is_watched(lua: &Lua, path: &[u8]) -> Result<bool> {
-    let answer = FILTER.with_borrow(|filter| {
-        let ends = |list: &Vec<Vec<u8>>| list.iter().any(|end| path.ends_with(end));
-        filter.ends.as_ref().map(|[wanted, ignored]| ends(wanted) && !ends(ignored))
-    });
-    if let Some(answer) = answer {
-        return Ok(answer);
-    }
-    let watched: Function = lua.named_registry_value(WATCHED)?;
-    // Nothing where it could not decide.
-    let answer: Option<bool> = watched.call(lua.create_string(path)?)?;
-    if let Some(answer) = answer
-        && is_observing()
-    {
-        FILTER.with_borrow_mut(|filter| {
-            if filter.patterns.iter().any(Option::is_none) {
-                filter.decided.insert(path.to_vec(), answer);
-            }
-        });
-    }
-    Ok(answer.unwrap_or(false))
-}
-
-/// What the filter says of an absolute path, where no Lua can run; `None` when only a function
-/// knows that has not been asked.
-pub fn decide(path: &[u8]) -> Option<bool> {
-    FILTER.with_borrow(|filter| {
-        if let Some([wanted, ignored]) = &filter.ends {
-            let ends = |list: &Vec<Vec<u8>>| list.iter().any(|end| path.ends_with(end));
-            return Some(ends(wanted) && !ends(ignored));
-        }
-        let matches = |rule: &Option<Vec<Vec<u8>>>| {
-            rule.as_ref().map(|patterns| patterns.iter().any(|one| is_found(path, one)))
-        };
-        match filter.patterns.each_ref().map(matches) {
-            [Some(wanted), Some(ignored)] => Some(wanted && !ignored),
-            [Some(false), _] | [_, Some(true)] => Some(false),
-            _ => filter.decided.get(path).copied(),
-        }
-    })
-}
-
-/// Whether the last search looked for a file at this absolute path.
-pub fn was_looked_for(path: &[u8]) -> bool {
-    SCOUT.with_borrow(|scout| scout.trail().iter().any(|place| place.path == path))
+fn set_filter(
+    lua: &Lua,
+    (watched, wanted, ignored, rules): (Function, Option<Table>, Option<Table>, Table),
+) -> Result<()> {
+    filter::set(lua, watched, wanted.zip(ignored), rules)?;
+    with(Program::forget_searches);
+    Ok(())
 }

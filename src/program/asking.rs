@@ -5,54 +5,13 @@
 //! same: whoever has been told two things must hear of it, though what is there now may be
 //! what was there first.
 
+use super::answers::Told;
+use super::listings::Listing;
 use super::{Program, Resume};
 use crate::files::Stamp;
-use crate::files::answer::{Answer, Question};
+use crate::files::answer::{ALL, Answer, Names, Question};
+use crate::sys::slots::Folder;
 use crate::wire::record::{Index, Record};
-use rustc_hash::FxHashMap;
-
-/// What the program has been told, in this timeline.
-#[derive(Default)]
-pub struct Answers(FxHashMap<Vec<u8>, Vec<Told>>);
-
-struct Told {
-    question: Question,
-    answer: Answer,
-    /// Of a listing, what the folder looked like then; by that, a look shows whether
-    /// it has to be listed again.
-    folder: Stamp,
-}
-
-impl Answers {
-    /// Whether what becomes of a path may change an answer.
-    pub fn concern(&self, path: &[u8]) -> bool {
-        if self.0.is_empty() {
-            return false;
-        }
-        let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1);
-        self.0.contains_key(path) || path.get(..end).is_some_and(|it| self.0.contains_key(it))
-    }
-
-    /// Whether this question was asked before and has this answer still.
-    fn hold(&self, path: &[u8], question: &Question, answer: &Answer) -> bool {
-        self.find(path, question).is_some_and(|told| told.answer == *answer)
-    }
-
-    fn find(&self, path: &[u8], question: &Question) -> Option<&Told> {
-        self.0.get(path)?.iter().find(|told| told.question == *question)
-    }
-
-    fn insert(&mut self, path: &[u8], new: Told) {
-        let all = match self.0.get_mut(path) {
-            Some(all) => all,
-            None => self.0.entry(path.to_vec()).or_default(),
-        };
-        match all.iter_mut().find(|told| told.question == new.question) {
-            Some(told) => *told = new,
-            None => all.push(new),
-        }
-    }
-}
 
 /// What a folder looks like before it is listed.
 pub fn folder_stamp(path: &[u8], question: &Question) -> Stamp {
@@ -128,39 +87,86 @@ impl Program {
     pub fn current(&self) -> Option<Index> {
         self.place.current()
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::files::answer::tests::{answer, question};
-    use proptest::prelude::*;
+    /// The program has opened a folder, which looked so before.
+    pub fn lists(
+        &mut self,
+        folder: Folder,
+        path: Vec<u8>,
+        stamp: Stamp,
+        checkpoint: Option<Index>,
+        counts: bool,
+    ) {
+        let (names, is_told) = (Names::default(), false);
+        self.listings.0.push(Listing { folder, path, stamp, checkpoint, names, counts, is_told });
+    }
 
-    proptest! {
-        #[test]
-        fn the_last_answer_to_each_question_is_known(
-            told in prop::collection::vec(("/[ab]", 0usize..3, answer()), 0..40),
-            questions in prop::collection::vec(question(), 3),
-        ) {
-            let mut answers = Answers::default();
-            let mut last = FxHashMap::default();
-            for (path, which, answer) in told {
-                let question = questions[which];
-                let folder = Stamp::Absent;
-                answers.insert(path.as_bytes(), Told { question, answer, folder });
-                last.insert((path, question), answer);
-            }
-            for path in ["/a", "/b", "/c"] {
-                for question in &questions {
-                    let expected = last.get(&(path.to_string(), *question));
-                    let found = answers.find(path.as_bytes(), question).map(|told| &told.answer);
-                    prop_assert_eq!(found, expected);
-                }
-                let is_known = last.keys().any(|(known, _)| known == path);
-                prop_assert_eq!(answers.concern(path.as_bytes()), is_known);
-                let below = format!("{path}/x");
-                prop_assert_eq!(answers.concern(below.as_bytes()), is_known);
+    /// It got a name. As long as the listing is not known to count, `counts` is asked whether that
+    /// makes it so.
+    pub fn lists_name(
+        &mut self,
+        folder: Folder,
+        name: &[u8],
+        counts: impl FnOnce(&[u8], &[u8]) -> bool,
+    ) {
+        if let Some(at) = self.listings.find(folder) {
+            let listing = &mut self.listings.0[at];
+            listing.names.add(name);
+            listing.counts = listing.counts || counts(&listing.path, name);
+        }
+    }
+
+    /// There are no more names. Where that does not make it known to count, `counts` is asked
+    /// whether it does.
+    pub fn has_listed_all(&mut self, folder: Folder, counts: impl FnOnce(&[u8]) -> bool) {
+        let Some(at) = self.listings.find(folder) else { return };
+        let Listing { path, stamp, checkpoint, names, counts: known, .. } =
+            self.listings.0.remove(at);
+        if known || names.count == 0 || counts(&path) {
+            let question = Question::Names { most: ALL };
+            self.told(&path, question, Answer::Names(names), stamp, checkpoint);
+        }
+    }
+
+    /// It begins anew.
+    pub fn lists_anew(&mut self, folder: Folder) {
+        if let Some(at) = self.listings.find(folder) {
+            self.listings.0[at].names = Names::default();
+        }
+    }
+
+    /// It has done with it, perhaps before the end.
+    pub fn has_listed_enough(&mut self, folder: Folder) {
+        let Some(at) = self.listings.find(folder) else { return };
+        let listing = self.listings.0.remove(at);
+        if listing.counts && !listing.is_told {
+            self.told_so_far(&listing);
+        }
+    }
+
+    /// Something else is about to happen.
+    pub(super) fn interrupt_listings(&mut self) {
+        if self.listings.0.iter().all(|listing| listing.is_told) {
+            return;
+        }
+        let mut listings = std::mem::take(&mut self.listings.0);
+        for listing in listings.iter_mut().filter(|listing| !listing.is_told) {
+            let question = Question::Names { most: ALL };
+            let answer = Answer::ask(&listing.path, &question);
+            if Stamp::of_file(&listing.path) == listing.stamp {
+                listing.is_told = true;
+                let Listing { stamp, checkpoint, .. } = *listing;
+                self.told(&listing.path, question, answer, stamp, checkpoint);
+            } else {
+                self.told_so_far(listing);
             }
         }
+        self.listings.0 = listings;
+    }
+
+    fn told_so_far(&mut self, listing: &Listing) {
+        let Listing { stamp, checkpoint, names, .. } = *listing;
+        let question = Question::Names { most: names.count };
+        self.told(&listing.path, question, Answer::Names(names), stamp, checkpoint);
     }
 }

@@ -11,6 +11,7 @@
 //! timeline, what is *known* and which *answers* and *listings* there are, its *writes*, its *effects*, the *budget*, and what is
 //! *carried* into a clone. No part knows another.
 
+mod answers;
 pub mod asking;
 mod budget;
 mod carried;
@@ -36,7 +37,7 @@ use crate::report;
 use crate::wire::letter::Letter;
 use crate::wire::record::{Index, Record, Worth};
 use crate::wire::settings::Settings;
-use asking::Answers;
+use answers::Answers;
 use budget::Budget;
 use carried::Carried;
 use channel::Channel;

@@ -1,6 +1,6 @@
 //! Starting: this process becomes the program of a session.
 
-use super::asking::Answers;
+use super::answers::Answers;
 use super::budget::{Budget, processor_time};
 use super::carried::{Carried, Descriptors};
 use super::channel::Channel;
