@@ -106,7 +106,6 @@ describe_program('ldoc', function(start)
       ['module.lua'] = '--- The first words.\n-- @module module\n', ['config.ld'] = "file = 'module.lua'\n",
     }
     local program = start { 'forkmon', 'ldoc', 'module.lua', cwd = project.root }
-    program:expect(lines.watch(project:path 'module.lua'))
     local function documented(text)
       support.wait_until(function() return 'the words ' .. text end, function()
         return posix.access(project:path 'doc/index.html') and project:read('doc/index.html'):find(text, 1, true)

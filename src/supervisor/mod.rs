@@ -257,18 +257,7 @@ impl Supervisor {
                 }
             }
             Action::Wake => self.wake(),
-            Action::Report(0) if self.run.is_starting() => {
-                report::info(&[b"ended without enabling forkmon, waiting for changes.."]);
-            }
-            Action::Report(0) => {}
-            Action::Report(status) => {
-                let status = status.to_string();
-                report::error(&[
-                    b"exited with status ",
-                    status.as_bytes(),
-                    b", waiting for changes..",
-                ]);
-            }
+            Action::Report(status) => self.tell_end(status),
             Action::Signal(signal) => self.run.signal(signal),
             Action::Suspend(signal) => {
                 if let Ok(signal) = Signal::try_from(signal) {
@@ -283,6 +272,17 @@ impl Supervisor {
                 }
             }
             Action::Exit(signal) => self.exit(signal),
+        }
+    }
+
+    /// Tells that the program has ended. What is left to say of the run comes before.
+    fn tell_end(&mut self, status: i32) {
+        self.tell_count();
+        if status != 0 {
+            let status = status.to_string();
+            report::error(&[b"exited with status ", status.as_bytes(), b", waiting for changes.."]);
+        } else if self.run.is_starting() {
+            report::info(&[b"ended without enabling forkmon, waiting for changes.."]);
         }
     }
 
