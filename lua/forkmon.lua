@@ -6,6 +6,7 @@
 -- returns once more, in another process, with a table that tells why; the program's on_resume functions see it first.
 
 local config = require 'forkmon.config'
+local depfile = require 'forkmon.depfile'
 local filter = require 'forkmon.filter'
 local hooks = require 'forkmon.hooks'
 local loaded = require 'forkmon.loaded'
@@ -13,9 +14,9 @@ local native = require 'forkmon.native'
 local options = require 'forkmon.options'
 local search = require 'forkmon.search'
 
-local error, ipairs, pairs, pcall, tostring, type = error, ipairs, pairs, pcall, tostring, type
+local error, ipairs, pairs, pcall, select, tostring, type = error, ipairs, pairs, pcall, select, tostring, type
 local find, format, sub = string.find, string.format, string.sub
-local getenv = os.getenv
+local getenv, open = os.getenv, io.open
 
 ---@class forkmon
 local forkmon = {
@@ -133,8 +134,8 @@ local report = {
     return after(core.inquire(path, resuming, question, field and core.fields[field]))
   end,
 
-  act = function(from_now_on)
-    core.effect(from_now_on)
+  act = function(from_now_on, is_child)
+    core.effect(from_now_on, is_child)
   end,
 }
 
@@ -216,6 +217,13 @@ local function read_config(wanted)
   return given, path
 end
 
+local function depend(paths)
+  for _, path in ipairs(paths) do
+    if not core.depends(path) then return nil, format("'%s' cannot be watched", path) end
+  end
+  return true
+end
+
 --- Starts forkmon; a second call only changes the options that it gives.
 ---
 --- Raises an error for wrong options, on another system than Linux and in a process with threads. Does nothing when
@@ -294,6 +302,34 @@ function forkmon.watch(path)
   if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
   if core.watch(core.absolute(path)) then return true end
   return nil, 'the path cannot be watched'
+end
+
+--- Says what the last subprocess (`os.execute`, `io.popen`) has read: a change of one of these files resumes from
+--- before it was started. To be called when it has ended. A file that was saved while it ran counts as changed, once.
+---@param path string
+---@param ... string more of them
+---@return boolean|nil depends
+---@return string|nil message
+function forkmon.depends(path, ...)
+  local paths = { path, ... }
+  for index = 1, select('#', ...) + 1 do expect('depends', 'path', 'string', paths[index]) end
+  if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
+  return depend(paths)
+end
+
+--- As `depends`, with the files that a compiler has named in a file of its own (`cc -MMD`), as rules for make.
+---@param path string
+---@return boolean|nil depends
+---@return string|nil message
+function forkmon.depfile(path)
+  expect('depfile', 'path', 'string', path)
+  if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
+  local file, message = open(path, 'rb')
+  if not file then return nil, message end
+  local text = file:read '*a'
+  file:close()
+  if not text then return nil, format("'%s' cannot be read", path) end
+  return depend(depfile.paths(text))
 end
 
 --- Says that all the program has done so far depends on no more than the first bytes of a file. A change of what comes

@@ -207,6 +207,52 @@ support.each_lua(function(lua)
     end)
   end)
 
+  describe('depends', function()
+    it('has what a subprocess has read resume from before it', function()
+      local project, program = start([[
+        dofile 'a.lua'
+        io.stdout:flush()
+        os.execute 'cat data.txt more.txt'
+        print(forkmon.depends('data.txt', 'more.txt'))
+      ]], { ['a.lua'] = "print 'a'", ['data.txt'] = 'data\n', ['more.txt'] = 'more\n' })
+      program:expect_exactly 'a\ndata\nmore\ntrue\n'
+      project:write('more.txt', 'another\n')
+      program:expect_exactly 'a\ndata\nanother\ntrue\n'
+      project:write('data.txt', 'new\n')
+      program:expect_exactly 'a\nnew\nanother\ntrue\n'
+      program:stop 'INT'
+    end)
+
+    it('takes what was saved while it ran for a change, once', function()
+      local project, program = start([[
+        io.stdout:flush()
+        os.execute 'cat data.txt; echo mine > made.txt'
+        print(forkmon.depends('data.txt', 'made.txt'))
+      ]], { ['data.txt'] = 'data\n' })
+      program:expect_exactly 'data\ntrue\ndata\ntrue\n'
+      project:write('data.txt', 'new\n')
+      program:expect_exactly 'new\ntrue\n'
+      program:stop 'INT'
+    end)
+
+    it('reads what a compiler has written', function()
+      local project, program = start([[
+        assert(os.execute 'cc -MMD -o hello hello.c && ./hello')
+        print(forkmon.depfile 'hello.d')
+        print(select('#', forkmon.depfile 'none.d'), (forkmon.depfile 'none.d'))
+      ]], {
+        ['hello.c'] = '#include <stdio.h>\n#include "my header.h"\nint main(void) { puts(TEXT); }\n',
+        ['my header.h'] = '#define TEXT "one"\n',
+      })
+      program:expect_exactly 'one\ntrue\n2\tnil\n'
+      project:write('my header.h', '#define TEXT "two"\n')
+      program:expect_exactly 'two\ntrue\n2\tnil\n'
+      project:write('hello.c', '#include <stdio.h>\nint main(void) { puts("three"); }\n')
+      program:expect_exactly 'three\ntrue\n2\tnil\n'
+      program:stop 'INT'
+    end)
+  end)
+
   it('disable ends the taking of checkpoints; those there are stay', function()
     local project, program = start([[
       local open = io.open

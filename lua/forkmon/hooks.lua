@@ -33,8 +33,8 @@ local hooks = {}
 ---@field ask fun(path: string, question: string, field: string?): fun()|nil something is about to be asked of a path
 --- without opening it: a field of its 'status' or 'link_status' (of a link itself), or 'all'; where a 'link' points to;
 --- the 'names' in a folder; what to call before that
----@field act fun(from_now_on: boolean?) something else is about to happen that others can observe, or that cannot
---- be done again; `from_now_on`: and may at any time after
+---@field act fun(from_now_on: boolean?, is_child: boolean?) something else is about to happen that others can observe,
+--- or that cannot be done again; `from_now_on`: and may at any time after; `is_child`: a subprocess is started
 
 --- A string as Lua's C functions take it: they take numbers too, and nothing from a zero byte on.
 local function string_of(value)
@@ -99,6 +99,10 @@ local function befores(report, io, package)
     report.act()
   end
 
+  local function run()
+    report.act(false, true)
+  end
+
   -- What is read from a terminal or a pipe is gone: a run from before it would read what comes next.
   local stdin, current_input = io.stdin, io.input
 
@@ -131,8 +135,8 @@ local function befores(report, io, package)
 
   local functions = {
     base = { dofile = read, loadfile = read },
-    io = { open = open, lines = lines, input = read, output = output, popen = act, read = read_input },
-    os = { remove = remove, rename = rename, execute = act, tmpname = act },
+    io = { open = open, lines = lines, input = read, output = output, popen = run, read = read_input },
+    os = { remove = remove, rename = rename, execute = run, tmpname = act },
     package = { searchpath = look_up, loadlib = load_library },
   }
 

@@ -77,8 +77,13 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
     )?;
     add(
         "effect",
-        lua.create_function(|_, from_now_on: bool| {
-            with(|program| program.effect(from_now_on));
+        lua.create_function(|_, (from_now_on, is_child): (bool, bool)| {
+            with(|program| {
+                program.effect(from_now_on);
+                if is_child {
+                    program.starts_child();
+                }
+            });
             Ok(())
         }),
     )?;

@@ -4,6 +4,7 @@ use super::convert::{bytes, failed, resumed};
 use super::enabled::{self, has_memory, with, with_memory};
 use super::native;
 use crate::files::Stamp;
+use crate::files::path::absolute;
 use crate::program::Program;
 use crate::program::start::{AsRead, Start};
 use crate::session::invitation::SESSION;
@@ -48,6 +49,12 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
         "watch",
         lua.create_function(|_, path: LuaString| {
             Ok(with_memory(|program| program.watch(&path.as_bytes())))
+        }),
+    )?;
+    add(
+        "depends",
+        lua.create_function(|_, path: LuaString| {
+            Ok(with_memory(|program| program.depends(&absolute(&path.as_bytes()))))
         }),
     )?;
     add(

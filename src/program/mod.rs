@@ -16,6 +16,7 @@ pub mod asking;
 mod budget;
 mod carried;
 mod channel;
+mod child;
 mod consumed;
 mod declined;
 mod effects;
@@ -41,6 +42,7 @@ use answers::Answers;
 use budget::Budget;
 use carried::Carried;
 use channel::Channel;
+use child::Child;
 pub use declined::Declined;
 use declined::{Subject, Warned};
 use effects::Effects;
@@ -88,6 +90,7 @@ pub struct Program {
     listings: Listings,
     writes: Writes,
     effects: Effects,
+    child: Option<Child>,
     budget: Budget,
     carried: Carried,
     warned: Warned,
@@ -239,6 +242,31 @@ impl Program {
             self.note(path, Stamp::of(path));
         }
         self.known.holds(path)
+    }
+
+    /// A subprocess is about to be started.
+    pub fn starts_child(&mut self) {
+        self.child = Some(Child::now(self.place.current()));
+    }
+
+    /// The last subprocess has read a file: it is a dependency of the checkpoint before that was
+    /// started. False when it cannot be one.
+    pub fn depends(&mut self, path: &[u8]) -> bool {
+        if !self.can_watch() || !self.is_short_enough(path) {
+            return false;
+        }
+        let stamp = Stamp::of_file(path);
+        let checkpoint = self.child.map_or(self.place.current(), |child| child.checkpoint);
+        let is_sure = self.child.is_none_or(|child| child.has_read(stamp));
+        self.known.insert(path);
+        if is_sure || self.channel.board().is_hot(path) {
+            self.depend(checkpoint, [(path, stamp)]);
+        } else {
+            // What it has read nobody knows. As if it were another, which no file has as its
+            // stamp; but once only, as the subprocess may have made it itself.
+            self.depend(checkpoint, [(path, Stamp::Tree(0))]);
+        }
+        true
     }
 
     /// The program is about to change `path` itself, which shall not count as an

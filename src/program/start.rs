@@ -155,6 +155,7 @@ impl Program {
             listings: Listings::default(),
             writes: Writes::new(),
             effects: Effects::of_this_process(),
+            child: None,
             budget: Budget::new(start.overhead, start.exact, used),
             carried: Carried::new(outside),
             warned: Warned::default(),
