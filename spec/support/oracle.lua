@@ -26,13 +26,15 @@ local oracle = {}
 --- What a run prints (`lines`, without their numbers) and how many of its lines came before it
 -- reached a path (`before`).
 function oracle.parse_run(text, trace)
-  local run = { lines = {}, before = { ['main.lua'] = 0, ['runtime.lua'] = 0 } }
+  local run = { lines = {}, asked = {}, before = { ['main.lua'] = 0, ['runtime.lua'] = 0 } }
   for number, line in text:gmatch 'out (%d+) ([^;\n]*);' do
     assert(tonumber(number) == #run.lines + 1, 'a cold run that does not count:\n' .. text)
     run.lines[#run.lines + 1] = line
   end
   for count, path in trace:gmatch '(%d+) ([^\n]*)\n' do
     path = path:gsub('^%./', '')
+    local asked = path:match '^asked (.*)'
+    if asked then run.asked[asked] = true end
     -- The program may come to one file under two names.
     run.before[path] = math.min(run.before[path] or math.huge, tonumber(count))
   end
@@ -49,7 +51,7 @@ end
 
 local function cold_run(lua, project)
   local copy = new_project()
-  os.execute(("cp -R '%s/.' '%s'"):format(project.root, copy.root))
+  os.execute(("cp -a '%s/.' '%s'"):format(project.root, copy.root))
   local trace = copy:path '../trace'
   local process = lua:start { 'main.lua', cwd = copy.root,
     env = { FORKMON_DISABLE = '1', ORACLE_TRACE = trace } }
@@ -87,13 +89,23 @@ function Transcript:read(text)
 end
 
 function Transcript:name(path)
+  if path == self.root then return '.' end
   if path:sub(1, #self.root + 1) == self.root .. '/' then return path:sub(#self.root + 2) end
   local parent = self.root:match '^(.*/)[^/]*$'
   return parent and path:sub(1, #parent) == parent and '../' .. path:sub(#parent + 1) or path
 end
 
+--- Whether a file was edited, or one in a folder, be it under a name that the folder has for a moment.
+function Transcript:is_edited(path)
+  if self.edited[path] or path == '.' then return true end
+  for edited in pairs(self.edited) do
+    if edited:sub(1, #path + 1) == path .. '/' then return true end
+  end
+  return false
+end
+
 function Transcript:forkmon_says(line)
-  local cause, what, action = line:match "^file '(.-)' (.-), (.*)%.%.$"
+  local cause, what, action = line:gsub('^folder ', 'file '):match "^file '(.-)' (.-), (.*)%.%.$"
   what = what and what:gsub('^and %d+ more ', '')
   if what ~= 'changed' and what ~= 'was removed' and what ~= 'is there now' then cause = nil end
   if not cause then
@@ -102,7 +114,7 @@ function Transcript:forkmon_says(line)
     return assert(known, 'unexpected: [forkmon] ' .. line)
   end
   cause = self:name(cause)
-  assert(self.edited[cause], 'resumed for a file that nobody edited: ' .. cause)
+  assert(self:is_edited(cause), 'resumed for a file that nobody edited: ' .. cause)
   action = action:gsub(' %(shares its checkpoint%)$', '')
   local from = action == 'restarting' and 'the start' or self:name(action:match "^resuming from '?(.-)'?$")
   self.resumes = self.resumes + 1
@@ -133,6 +145,8 @@ end
 -- `cost`: the program may have been resumed from earlier than necessary.
 local function fault_of_resume(resume, run, cost)
   if not resume or resume.first == nil then return nil end
+  -- What was asked about may have changed for who asked, or for who opened it.
+  if run.asked[resume.cause] or run.asked[resume.from] then return nil end
   local from = resume.from == 'the start' and 0 or run.before[resume.from]
   if from and resume.first ~= from + 1 then
     return ('resumed from %s, with line %d instead of %d'):format(resume.from, resume.first, from + 1)

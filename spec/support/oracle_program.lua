@@ -59,7 +59,7 @@ Program.__index = Program
 local statements = {
   say = 8, require = 10, optional = 4, together = 2, part = 3, chunk = 3, lines = 5, open = 4,
   hold = 2, more = 3, conf = 2, checkpoint = 2, own = 2, log = 2, command = 1, heap = 4, spin = 3,
-  again = 4,
+  again = 4, ask = 6, list = 3,
 }
 
 --- A random statement for the file with this number, as Lua source.
@@ -89,6 +89,11 @@ function Program:statement(number, name)
   if kind == 'optional' then return call(later(self.optionals)) end
   if kind == 'lines' or kind == 'hold' then return call(random:one_of(self.data)) end
   if kind == 'open' then return call(random:one_of(random:chance(50) and self.data or self.notes)) end
+  if kind == 'ask' then
+    local field = random:one_of { 'mode', 'size', 'permissions', 'modification' }
+    return call(random:one_of(random:chance(50) and self.data or self.asked), ("'%s'"):format(field))
+  end
+  if kind == 'list' then return call(random:one_of { '.', 'first', 'last', 'current' }) end
   if kind == 'conf' then return call(random:one_of(self.confs)) end
   if kind == 'more' then return 'o.more()' end
   if kind == 'spin' then return ('o.spin(%d)'):format(random:number(1, 15)) end
@@ -239,6 +244,9 @@ function Program:describe()
     self.missable[#self.missable + 1] = file
   end
   self.main = self:add({}, 'main', 'main', '', nil, 0)
+  self.asked = { table.unpack(self.notes) }
+  for _, file in ipairs(self.optionals) do self.asked[#self.asked + 1] = file.path end
+  for _, folder in ipairs { 'first', 'last', 'none' } do self.asked[#self.asked + 1] = folder end
   for _, file in ipairs(self.files) do
     if file.number then file.body = self:body(file.number, file.name) end
   end
@@ -338,6 +346,14 @@ function edits.touch(program)
   return 'touch', file.path
 end
 
+--- Who may read or run it is changed.
+function edits.mode(program)
+  local file = program.random:one_of(program.files)
+  if not file.exists then return end
+  posix.chmod(program.project:path(file.path), program.random:one_of { 'rw-r--r--', 'rwxr-xr-x', 'rw-------' })
+  return 'mode', file.path
+end
+
 --- What may be missing comes or goes.
 function edits.optional(program)
   local file = program.random:one_of(program.missable)
@@ -405,7 +421,7 @@ end
 
 local weights = {
   version = 20, body = 6, main = 2, breaks = 3, touch = 3, optional = 5, loss = 2, shadow = 4,
-  release = 2, folder = 2,
+  release = 2, folder = 2, mode = 3,
 }
 
 --- Remembers what was edited; returns what was done, in words.

@@ -7,6 +7,7 @@
 -- With ORACLE_TRACE=<file>, a run notes how many lines it had printed when it came to each file.
 
 local trace_file = os.getenv 'ORACLE_TRACE'
+local has_lfs, lfs = pcall(require, 'lfs') -- not every Lua has it
 
 local o = {}
 local forkmon -- nil in a cold run of a program that does not enable it itself
@@ -80,6 +81,25 @@ function o.open(name)
   local file, message = io.open(name)
   mix(file and file:read '*a' or message)
   if file then file:close() end
+end
+
+--- What is there, without opening it. Another file may be resumed from for a change of it.
+function o.ask(name, field)
+  if not has_lfs then return end
+  note('asked ' .. name)
+  mix(lfs.attributes(name, field))
+end
+
+--- What is in a folder. Names that editors make beside files do not count.
+function o.list(name)
+  if not has_lfs then return end
+  note('asked ' .. name)
+  local names = {}
+  for entry in lfs.dir(name) do
+    if not entry:find '^[.#]' and not entry:find '~$' then names[#names + 1] = entry end
+  end
+  table.sort(names)
+  mix(table.concat(names, ' '))
 end
 
 --- A file that stays open and is read on by whoever comes later.
