@@ -326,13 +326,17 @@ support.each_lua(function(lua)
   it('resume takes the end of a path that is like no other', function()
     local program, project = start({
       ['main.lua'] = "dofile 'lib/a/one.lua' dofile 'lib/a/two.lua' dofile 'lib/b/two.lua' io.stdout:setvbuf 'no' "
-        .. "print 'ready' io.read()",
+        .. "package.path = 'x/?.lua;lib/?.lua' require 'three' print 'ready' io.read()",
       ['lib/a/one.lua'] = "print 'one'", ['lib/a/two.lua'] = '', ['lib/b/two.lua'] = "print 'b'",
+      ['lib/three.lua'] = "print 'three'",
     }, 'ready', 'main.lua')
     assert.equal(0, (run(project.root, { 'resume', 'one.lua' })))
-    program:expect_exactly 'one\nb\nready\n'
+    program:expect_exactly 'one\nb\nthree\nready\n'
     assert.equal(0, (run('/', { 'resume', tostring(program.pid), 'b/two.lua' })))
-    program:expect_exactly 'b\nready\n'
+    program:expect_exactly 'b\nthree\nready\n'
+    -- A file comes before places where one of its name is missing.
+    assert.equal(0, (run(project.root, { 'resume', 'three.lua' })))
+    program:expect_exactly 'three\nready\n'
     local cannot = ('cannot resume %d: '):format(program.pid)
     fails(project.root, { 'resume', 'two.lua' }, cannot .. "2 watched files are called 'two.lua':\n  "
       .. project:path 'lib/a/two.lua' .. '\n  ' .. project:path 'lib/b/two.lua')

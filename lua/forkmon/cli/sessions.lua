@@ -83,21 +83,23 @@ function sessions.tell(core, pid, verb, what)
   return nil, format('cannot %s %d: %s', verb, pid, text.printable(message))
 end
 
---- The files of a session that have this name at their end, in order; and what can be named besides: labels, and the
---- last names of all files.
+--- The files of a session that have this name at their end, in order, or else the places where one was looked for; and
+--- what can be named besides: labels, and the last names of all files.
 local function called(session, name)
-  local found, names, lists = {}, {}, { session.restart_files }
-  for _, checkpoint in ipairs(session.checkpoints) do
-    if checkpoint.explicit then names[checkpoint.name] = true end
-    lists[#lists + 1] = checkpoint.files
-    lists[#lists + 1] = checkpoint.missing
-  end
-  for _, list in ipairs(lists) do
+  local found, missing, names = {}, {}, {}
+  local function look(list, into)
     for _, file in ipairs(list) do
       names[match(file, '[^/]*$')] = true
-      if sub(file, -#name - 1) == '/' .. name then found[#found + 1] = file end
+      if sub(file, -#name - 1) == '/' .. name then into[#into + 1] = file end
     end
   end
+  look(session.restart_files, found)
+  for _, checkpoint in ipairs(session.checkpoints) do
+    if checkpoint.explicit then names[checkpoint.name] = true end
+    look(checkpoint.files, found)
+    look(checkpoint.missing, missing)
+  end
+  if #found == 0 then found = missing end
   sort(found)
   return found, names
 end
