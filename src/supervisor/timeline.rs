@@ -165,9 +165,10 @@ impl Timeline {
         self.dependencies.keys().copied()
     }
 
-    /// How many of them are there, as far as the program saw.
+    /// How many files of them are there, as far as the program saw.
     pub fn present(&self) -> usize {
-        self.dependencies.values().filter(|known| known.stamp != Stamp::Absent).count()
+        let is_file = |known: &&Dependency| known.stamp != Stamp::Absent && known.asked.is_none();
+        self.dependencies.values().filter(is_file).count()
     }
 
     /// The checkpoints, in order.

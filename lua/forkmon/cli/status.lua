@@ -43,10 +43,13 @@ end
 local function files(row, width, glyphs)
   local label = row.label and "'" .. text.printable(row.label, glyphs.ascii) .. "'" or ''
   local first, more = '', ''
-  if row.files[1] then
+  -- Where it read no file, what it asked about leads back there as well, and so does what it missed.
+  local list = row.files
+  if not list[1] then list = row.asked[1] and row.asked or row.missing end
+  if list[1] then
     if label ~= '' then label = label .. ' ' end
-    first = text.printable(row.files[1], glyphs.ascii)
-    if #row.files > 1 then more = format(' +%d', #row.files - 1) end
+    first = text.printable(list[1], glyphs.ascii)
+    if #list > 1 then more = format(' +%d', #list - 1) end
   end
   label = text.tail(label, width, glyphs.cut)
   local left = max(width - text.width(label) - #more, #glyphs.cut + 1)
@@ -63,6 +66,7 @@ local function all_files(shown, mark, glyphs)
       head = ''
     end
     for _, name in ipairs(row.files) do add(name) end
+    for _, name in ipairs(row.asked) do add(name .. ' (asked about)') end
     for _, name in ipairs(row.missing) do add(name .. ' (looked for, not there)') end
   end
   return lines

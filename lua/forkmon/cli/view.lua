@@ -47,6 +47,7 @@ end
 ---@field label? string
 ---@field title? string what it is called
 ---@field files string[] short names
+---@field asked string[] short names of what it asked about without opening it
 ---@field missing string[] short names of places where there is no file yet
 ---@field memory? number
 ---@field resumed? integer
@@ -62,7 +63,7 @@ end
 function view.of(session)
   local rows, directory = {}, session.directory
   if #session.restart_files > 0 then
-    rows[1] = { kind = 'restart', mark = '-', missing = {},
+    rows[1] = { kind = 'restart', mark = '-', asked = {}, missing = {},
       files = names(session.restart_files, nil, directory) }
   end
   local last = 0
@@ -71,7 +72,7 @@ function view.of(session)
       kind = 'checkpoint', mark = tostring(checkpoint.number), from = last, to = checkpoint.at,
       label = checkpoint.explicit and checkpoint.name or nil, title = view.short(checkpoint.name, directory),
       files = names(checkpoint.files, checkpoint.name, directory),
-      missing = names(checkpoint.missing, nil, directory),
+      asked = names(checkpoint.asked, nil, directory), missing = names(checkpoint.missing, nil, directory),
       memory = checkpoint.memory, resumed = checkpoint.resumed,
     }
     last = checkpoint.at
@@ -79,7 +80,7 @@ function view.of(session)
   local run = max(session.elapsed, last, 1e-6)
   local is_cut = #session.checkpoints > 1 and run > 4 * last and run > last + LONG
   local span = is_cut and 1.25 * last or run
-  rows[#rows + 1] = { kind = 'rest', mark = '', from = last, to = span, files = {}, missing = {} }
+  rows[#rows + 1] = { kind = 'rest', mark = '', from = last, to = span, files = {}, asked = {}, missing = {} }
   return { rows = rows, span = span, is_cut = is_cut }
 end
 
