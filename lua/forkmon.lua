@@ -337,9 +337,10 @@ end
 --- where enough time went by since the last one.
 ---@param path string a file that the program has opened
 ---@param offset integer how many bytes
+---@param fence? boolean the next edit is likely to be right behind: take one in any case
 ---@return boolean|nil resumed true when it returns because of a resume: read on from `offset` of the file as it is now
 ---@return string|nil message
-function forkmon.consumed(path, offset)
+function forkmon.consumed(path, offset, fence)
   expect('consumed', 'path', 'string', path)
   expect('consumed', 'offset', 'number', offset)
   if offset < 0 or offset % 1 ~= 0 or offset > 2 ^ 53 then
@@ -347,7 +348,7 @@ function forkmon.consumed(path, offset)
   end
   if not forkmon.enabled() then return nil, 'forkmon is not enabled' end
   if resuming then return nil, 'no checkpoint can be taken in an on_resume function' end
-  local is_watched, resume = core.consumed(core.absolute(path), offset)
+  local is_watched, resume = core.consumed(core.absolute(path), offset, fence == true)
   if not is_watched then return nil, 'the file is not watched' end
   resumed(resume)
   return resume ~= nil

@@ -16,7 +16,10 @@ package.path = home .. '?.lua;' .. path
 local library = os.getenv('FORKMON_CPATH')
 if library then package.cpath = library:gsub('^(.*/)5%.%d+/', '%1' .. version .. '/') .. ';' .. cpath end
 -- Called by pcall, enable adds no position to its error message.
-local enabled, forkmon, message = pcall(require('forkmon').enable)
+local enable, main = require('forkmon').enable, require 'forkmon.main'
+local arguments = require('forkmon.native').load() and require('forkmon.core').cmdline() or {}
+local former = main.content(arguments)
+local enabled, forkmon, message = pcall(enable)
 package.path, package.cpath = path, cpath
 
 if not enabled then
@@ -46,6 +49,12 @@ if init then
     chunk, failure = (loadstring or load)(init, '=' .. name)
   end
   if not chunk then error(failure, 0) end
-  -- A tail call, so that a traceback does not lead here.
-  return chunk()
+  if not (forkmon and main.is_edited(core, arguments)) then return chunk() end
+  chunk()
 end
+
+local function run(chunk, ...)
+  -- A tail call, so that a traceback does not lead here.
+  if chunk then return chunk(...) end
+end
+if forkmon then return run(main.chunk(core, forkmon, arguments, former)) end

@@ -14,6 +14,7 @@ mod layers;
 mod native;
 mod observer;
 mod process;
+mod script;
 mod session;
 
 use mlua::{Lua, Result, Table};
@@ -50,6 +51,7 @@ pub fn module(lua: &Lua) -> Result<Table> {
         native::add_to,
         client::add_to,
         process::add_to,
+        script::add_to,
     ] {
         add_to(lua, &core)?;
     }

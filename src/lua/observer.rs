@@ -111,12 +111,15 @@ fn visit(lua: &Lua, (path, joins): (LuaString, bool)) -> Result<Value> {
 }
 
 /// The program has used a file up to an offset in bytes. Whether that can be a stop point,
-/// and a resume.
-fn consumed(lua: &Lua, (path, offset): (LuaString, u64)) -> Result<(bool, Value)> {
+/// and a resume. `fence`: the next edit is likely to be right behind it.
+fn consumed(
+    lua: &Lua,
+    (path, offset, fence): (LuaString, u64, Option<bool>),
+) -> Result<(bool, Value)> {
     if !has_memory() {
         return Ok((true, Value::Nil));
     }
-    match with(|program| program.consumed(&path.as_bytes(), offset)) {
+    match with(|program| program.consumed(&path.as_bytes(), offset, fence.unwrap_or(false))) {
         None | Some(Consumed::Unwatched) => Ok((false, Value::Nil)),
         Some(Consumed::On) => Ok((true, Value::Nil)),
         Some(Consumed::Resumed(resume)) => Ok((true, resumed(lua, Some(resume))?)),

@@ -11,7 +11,7 @@
 use super::placement::Decision;
 use super::{Consumed, Program};
 use crate::files::{Prefixes, prefixes};
-use crate::wire::record::{Part, Record, Worth};
+use crate::wire::record::{Index, Part, Record, Worth};
 use std::time::{Duration, Instant};
 
 /// How long a file that cannot be read is waited for: some editors remove it and write it
@@ -23,12 +23,13 @@ const LOOK: Duration = Duration::from_millis(2);
 
 impl Program {
     /// A stop point: all that the program has done depends on no more than the first
-    /// `offset` bytes of a file that it has opened.
-    pub fn consumed(&mut self, path: &[u8], offset: u64) -> Consumed {
+    /// `offset` bytes of a file that it has opened. `fence`: the next edit is likely to be
+    /// right behind it.
+    pub fn consumed(&mut self, path: &[u8], offset: u64, fence: bool) -> Consumed {
         if !self.can_watch() || !self.known.holds(path) {
             return Consumed::Unwatched;
         }
-        let elective = match self.budget.decide(false, false) {
+        let elective = match self.budget.decide(false, fence) {
             Decision::Join => return Consumed::On,
             Decision::Elective => true,
             Decision::Forced => false,
@@ -37,7 +38,7 @@ impl Program {
             return Consumed::On;
         };
         let digest = part.digest;
-        let worth = Worth { explicit: false, hot: false, separated: self.effects.any() };
+        let worth = Worth { explicit: false, hot: fence, separated: self.effects.any() };
         match self.try_to_take(path, worth, elective, Some(part)).1 {
             None => Consumed::On,
             Some(resume) => {
@@ -58,23 +59,36 @@ impl Program {
         };
         let part = read.as_ref().and_then(|read| part(offset, read));
         let Some(part) = part.filter(|part| part.digest == digest) else {
-            self.wait_for_another(path)
+            self.refuse(path, false)
         };
         let content = part.stamp.is_fresh() || self.settings.content;
         self.channel.send(&Record::Anew {
-            checkpoint: self.place.current().unwrap_or(0),
+            checkpoint: self.checkpoint_here(),
             path: path.to_vec(),
             stamp: part.stamp,
             content: content.then_some(part.content),
         });
     }
 
-    fn wait_for_another(&self, path: &[u8]) -> ! {
-        self.channel.send(&Record::Unfit { path: path.to_vec() });
+    /// Whether a file was edited in this session.
+    pub fn is_edited(&self, path: &[u8]) -> bool {
+        self.is_active() && self.channel.board().is_hot(path)
+    }
+
+    /// After a resume from the middle of a file: the program cannot go on with the rest of
+    /// it. With `never`, not from there at all, as the first bytes are what they were. It is going to be resumed from
+    /// further back; does not return.
+    pub fn refuse(&mut self, path: &[u8], never: bool) -> ! {
+        let checkpoint = self.checkpoint_here();
+        self.channel.send(&Record::Unfit { checkpoint, path: path.to_vec(), never });
         // It ends us, or ends itself, and us with it.
         loop {
             std::thread::sleep(LOOK);
         }
+    }
+
+    fn checkpoint_here(&self) -> Index {
+        self.place.current().unwrap_or(0)
     }
 }
 

@@ -27,6 +27,7 @@ mod place;
 mod placement;
 mod probe;
 pub mod scout;
+pub mod script;
 pub mod searches;
 pub mod start;
 mod taking;

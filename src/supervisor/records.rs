@@ -96,8 +96,11 @@ impl Supervisor {
                     opened.push(id);
                 }
             }
-            Record::Unfit { path } => {
+            Record::Unfit { checkpoint, path, never } => {
                 self.outlets.trace("unfit", || shown(&path));
+                if never {
+                    self.timeline.drop_part(checkpoint);
+                }
                 if let Some(id) = self.sight.find(&path) {
                     self.change(id);
                 }

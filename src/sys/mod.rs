@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod arguments;
 pub mod clone;
 pub mod copies;
 pub mod descriptors;

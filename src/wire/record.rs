@@ -144,11 +144,15 @@ pub enum Record {
         /// Digest of its content, where the stamp alone does not settle it.
         content: Option<u64>,
     },
-    /// The program was resumed where it had used a part of a file that has become another
-    /// meanwhile: it waits to be stopped.
+    /// The program was resumed where it had used a part of a file, and cannot go on with
+    /// the rest of it: it waits to be stopped.
     Unfit {
+        /// The checkpoint.
+        checkpoint: Index,
         /// Absolute path.
         path: Vec<u8>,
+        /// It shall not be tried there again: the part is what it was.
+        never: bool,
     },
     /// The program has printed a warning.
     Warned(Vec<u8>),
@@ -168,7 +172,7 @@ wire!(enum Record {
     8 => Started { settings, events, began },
     9 => Told { checkpoint, path, question, answer },
     10 => Anew { checkpoint, path, stamp, content },
-    11 => Unfit { path },
+    11 => Unfit { checkpoint, path, never },
 });
 wire!(struct Part { offset, line, digest, stamp, content });
 wire!(struct Worth { explicit, hot, separated });
@@ -337,7 +341,8 @@ mod tests {
                     Record::Anew { checkpoint, path, stamp, content }
                 }
             ),
-            path().prop_map(|path| Record::Unfit { path }),
+            (any::<(Index, bool)>(), path())
+                .prop_map(|((checkpoint, never), path)| Record::Unfit { checkpoint, path, never }),
         ]
     }
 

@@ -130,6 +130,14 @@ impl Timeline {
         (known.stamp, known.content) = (stamp, content);
     }
 
+    /// The program cannot go on from this checkpoint with the rest of the file, whatever
+    /// that is.
+    pub fn drop_part(&mut self, index: Index) {
+        if let Ok(at) = self.checkpoints.binary_search_by_key(&index, |known| known.index) {
+            self.checkpoints[at].part = None;
+        }
+    }
+
     /// Forgets which files were taken up anew at what was rewound.
     pub(super) fn rewind_parts(&mut self) {
         self.anew.retain(|path, _| self.dependencies.contains_key(path));
