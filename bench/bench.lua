@@ -340,6 +340,87 @@ local function joins()
 end
 
 ----------------------------------------------------------------------------------------------
+-- Parts of a file
+
+--- The command, as it comes.
+function ways.command(folder, ...)
+  local env = environment()
+  env.LUA_PATH, env.LUA_CPATH = nil, nil
+  local command = { rock .. '/bin/forkmon', ... }
+  command[#command + 1] = 'main.lua'
+  command.cwd, command.env = folder, env
+  return runner.start(command)
+end
+
+--- Saves `text(n)` and waits until `n` is shown; the first edits, which run the script from its start, do not count.
+local function edited(folder, name, text, ...)
+  local way = { ... }
+  return { edited = function()
+    local number = 0
+    local program = ways.command(folder, table.unpack(way))
+    program:line '^shown'
+    return function()
+      number = number + 1
+      local began = runner.save(folder .. '/' .. name, text(number))
+      return program:line('^shown ' .. number .. '$') - began
+    end
+  end }
+end
+
+--- From the start of a plain run until it shows something.
+local function cold(folder)
+  local times = {}
+  for run = 1, RUNS do
+    local program = ways.plain(folder)
+    times[run] = program:line '^shown' - program.began
+    program:stop()
+  end
+  return median(times)
+end
+
+local function parts()
+  local function measure(work, folder, name, text, reach, ...)
+    local whole = cold(folder)
+    local ours = alternate(edited(folder, name, text, ...)).edited
+    runner.stop_all()
+    compare(work, ours, 'plain', whole)
+    state(work, ours, reach, seconds)
+  end
+  local function statements(text) return programs.folder { ['main.lua'] = text } end
+  measure('one script, 600 ms in 10 statements, its last line edited', statements(programs.statements(0, 0)),
+    'main.lua', function(number) return programs.statements(0, number) end, 0.015)
+  measure('the same, its middle statement edited', statements(programs.statements(0, 0)), 'main.lua',
+    function(number) return programs.statements(number, number) end, 0.3 + 0.015)
+  measure('main script with 100 `require`s (1 s), its last line edited', programs.requires(0), 'main.lua',
+    function(number) return programs.requiring(0, number) end, 0.015)
+  measure('the same with a heap of 200 MB', programs.requires(1110000), 'main.lua',
+    function(number) return programs.requiring(1110000, number) end, 0.025)
+
+  local folder = programs.list()
+  local file = assert(io.open(folder .. '/list.txt'))
+  local text = file:read 'a'
+  file:close()
+  file = assert(io.open(folder .. '/list.txt', 'a'))
+  file:write 'shown 0\n'
+  file:close()
+  measure('600 lines at 1 ms each, used by `consumed`, one appended', folder, 'list.txt', function(number)
+    for shown = 0, number do text = shown == number and text .. ('shown %d\n'):format(number) or text end
+    return text
+  end, 0.02, '--filter=%.lua$;%.txt$')
+
+  folder = programs.folder { ['main.lua'] = programs.ASKING }
+  local program = runner.start { LUA, 'main.lua', cwd = folder, env = environment() }
+  local _, load = program:line '^load%s+(%S+)'
+  state('a script of 5,000 lines: to load it so that it can go on in the middle', tonumber(load), 0.03, seconds)
+  for kind = 1, 7 do
+    local _, ratio = program:line '^loop%s+(%S+)'
+    state(('a loop in a script that asks, kind %d, beside one that does not'):format(kind), tonumber(ratio), 1.05,
+      function(value) return ('%.3f'):format(value) end)
+  end
+  runner.stop_all()
+end
+
+----------------------------------------------------------------------------------------------
 -- The Nelua compiler
 
 local NELUA_EDITED = 'tests/hash_test.nelua'
@@ -462,8 +543,9 @@ end
 
 ----------------------------------------------------------------------------------------------
 
-local sections = { resume = resume, compiler = compiler, many = many, enable = enable, joins = joins, nelua = nelua }
-local all = { 'resume', 'enable', 'joins', 'many', 'compiler', 'nelua' }
+local sections = { resume = resume, compiler = compiler, many = many, enable = enable, joins = joins, parts = parts,
+  nelua = nelua }
+local all = { 'resume', 'enable', 'joins', 'many', 'parts', 'compiler', 'nelua' }
 
 programs.begin()
 local ok, message = xpcall(function()

@@ -209,4 +209,113 @@ io.open 'wait'
   return programs.folder(files)
 end
 
+local WORK = [[
+local function work(milliseconds)
+  local till = os.clock() + milliseconds / 1000
+  repeat until os.clock() >= till
+end
+]]
+
+--- One script with 600 ms of work in ten statements. `middle` stands in the fifth, `last` in the last line.
+function programs.statements(middle, last)
+  local lines = { "io.stdout:setvbuf 'no'", WORK }
+  for i = 1, 10 do lines[#lines + 1] = ('work(60)%s'):format(i == 5 and ' print(' .. middle .. ')' or '') end
+  lines[#lines + 1] = ("print 'shown %d'\nio.open 'wait'\n"):format(last)
+  return table.concat(lines, '\n')
+end
+
+--- 100 modules that take 10 ms each, at the top of a main script; before them a heap of so many elements.
+function programs.requires(elements)
+  local files = { ['main.lua'] = programs.requiring(elements, 0) }
+  for i = 1, 100 do files[('m%d.lua'):format(i)] = WORK .. 'work(10)\nreturn {}\n' end
+  return programs.folder(files)
+end
+
+function programs.requiring(elements, last)
+  local lines = { "io.stdout:setvbuf 'no'" }
+  if elements > 0 then
+    lines[#lines + 1] = ('heap = {} for i = 1, %d do heap[i] = { i, tostring(i) } end'):format(elements)
+  end
+  for i = 1, 100 do lines[#lines + 1] = ("local m%d = require 'm%d'"):format(i, i) end
+  lines[#lines + 1] = ("print 'shown %d'\nio.open 'wait'\n"):format(last)
+  return table.concat(lines, '\n')
+end
+
+--- 600 lines at 1 ms each, and how many have been used is told. The last is a number to be shown.
+function programs.list()
+  local lines = {}
+  for i = 1, 600 do lines[i] = 'line ' .. i end
+  return programs.folder {
+    ['list.txt'] = table.concat(lines, '\n') .. '\n',
+    ['main.lua'] = WORK .. [[
+io.stdout:setvbuf 'no'
+local function read()
+  local file = io.open 'list.txt'
+  local text = file:read '*a'
+  file:close()
+  return text
+end
+local text, from = read(), 1
+while true do
+  local line, after = text:match('([^\n]*)\n()', from)
+  if not line then break end
+  work(1)
+  if line:find '^shown' then print(line) end
+  from = after
+  local forkmon = package.loaded.forkmon
+  if forkmon and forkmon.consumed('list.txt', from - 1) then text = read() end
+end
+print 'end'
+io.open 'wait'
+]],
+  }
+end
+
+--- What is run within one process of the Lua that is measured: how long it takes to load a script of 5,000 lines so
+-- that it can go on in the middle, and loops in a script that asks beside the same in one that does not.
+programs.ASKING = [[
+local core, script = require 'forkmon.core', require 'forkmon.script'
+local host = { cut = core.cut, boundary = function() end }
+local clock = os.clock
+local function median(list) table.sort(list) return list[(#list + 1) / 2] end
+
+local lines = {}
+for i = 1, 1000 do
+  lines[#lines + 1] = ("local function f%d(a, b)\n  return a + b * %d\nend\nvalue = f%d(1, 2) .. 'text'\nprint(value)")
+    :format(i % 100, i, i % 100):gsub('^local ', i > 100 and '' or 'local ')
+end
+local text, times = table.concat(lines, '\n'), {}
+for i = 1, 21 do
+  local began = clock()
+  local chunk, reason = script.load(host, text, '@text', nil, text:sub(1, -10))
+  assert(chunk and not reason, reason)
+  times[i] = clock() - began
+end
+print('load', median(times))
+
+local loops = {
+  "local sum = 0 for i = 1, 3000000 do sum = sum + i % 7 end RESULT = tostring(sum)",
+  "local t = {} for i = 1, 300000 do t[i] = { i } end RESULT = tostring(#t)",
+  "local n = 0 while n < 3000000 do n = n + 1 end RESULT = tostring(n)",
+  "local t, n = {}, 0 for i = 1, 100000 do t[i] = i end for k, v in pairs(t) do n = n + v end RESULT = tostring(n)",
+  "local s, n = ('x'):rep(1000), 0 for i = 1, 100000 do n = n + #s:sub(1, i % 50) end RESULT = tostring(n)",
+  "local a, b = 0, 1 local function f() a, b = b, (a + b) % 1000 end for i = 1, 999999 do f() end RESULT = tostring(a)",
+  "local n = 0 repeat n = n + 1 local x = n * 2 until x > 4000000 RESULT = tostring(n)",
+}
+for number, loop in ipairs(loops) do
+  local plain, asking = {}, {}
+  for i = 1, 15 do
+    for _, way in ipairs(i % 2 == 0 and { 'plain', 'asking' } or { 'asking', 'plain' }) do
+      collectgarbage()
+      local chunk = way == 'plain' and (loadstring or load)(loop, '@loop') or script.load(host, loop, '@loop')
+      local began = clock()
+      chunk()
+      local list = way == 'plain' and plain or asking
+      list[i] = clock() - began
+    end
+  end
+  print('loop', median(asking) / median(plain))
+end
+]]
+
 return programs
