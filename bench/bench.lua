@@ -339,6 +339,25 @@ local function joins()
     function(value) return ('%.1f µs'):format(value * 1e6) end)
 end
 
+local function asks()
+  local count, folders = 10000, 10
+  local folder = programs.asks(count, folders)
+  local found = take_turns({ 'plain', 'joining' }, function(name)
+    local program = ways[name](folder)
+    local _, took = program:line '^took (.*)'
+    local other, first, again, list = took:match '^(%d+) (%d+) (%d+) (%d+)$'
+    program:stop()
+    return { other = other / 1e9 / count, first = first / 1e9 / count, again = again / 1e9 / count,
+      list = list / 1e9 / folders }
+  end)
+  local plain, joining = found.plain, found.joining
+  local function microseconds(value) return ('%.1f µs'):format(value * 1e6) end
+  state('`lfs.attributes` of what the filter leaves, on top', joining.other - plain.other, 1e-6, microseconds)
+  state('the same of what it takes, asked before', joining.again - plain.again, 6e-6, microseconds)
+  state('the same, asked for the first time', joining.first - plain.first, 20e-6, microseconds)
+  compare('`lfs.dir` of 1,000 names, for the first time', joining.list, 'plain', plain.list, 1.3)
+end
+
 ----------------------------------------------------------------------------------------------
 -- Parts of a file
 
@@ -543,9 +562,9 @@ end
 
 ----------------------------------------------------------------------------------------------
 
-local sections = { resume = resume, compiler = compiler, many = many, enable = enable, joins = joins, parts = parts,
-  nelua = nelua }
-local all = { 'resume', 'enable', 'joins', 'many', 'parts', 'compiler', 'nelua' }
+local sections = { resume = resume, compiler = compiler, many = many, enable = enable, joins = joins, asks = asks,
+  parts = parts, nelua = nelua }
+local all = { 'resume', 'enable', 'joins', 'asks', 'many', 'parts', 'compiler', 'nelua' }
 
 programs.begin()
 local ok, message = xpcall(function()

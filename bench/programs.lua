@@ -318,4 +318,34 @@ for number, loop in ipairs(loops) do
 end
 ]]
 
+--- Asks for the sizes of files that the filter does not take and of files that it takes, these so many for the first
+-- time and then once more, and lists so many folders of 1,000 names. Prints how many nanoseconds each of it took.
+function programs.asks(count, folders)
+  local files = { ['data.txt'] = '', ['main.lua'] = ENABLE .. ([[
+local now = require('system').monotime
+local lfs = require 'lfs'
+local attributes, dir = lfs.attributes, lfs.dir
+local paths = {}
+for i = 1, %d do paths[i] = 'd' .. i // 1000 .. '/f' .. i .. '.lua' end
+local function measure(ask)
+  local before = now()
+  ask()
+  return (now() - before) * 1e9
+end
+local function ask_all()
+  for i = 1, #paths do attributes(paths[i], 'size') end
+end
+print(('took %%.0f %%.0f %%.0f %%.0f'):format(measure(function()
+  for _ = 1, #paths do attributes('data.txt', 'size') end
+end), measure(ask_all), measure(ask_all), measure(function()
+  for i = 0, %d do
+    for _ in dir('d' .. i) do end
+  end
+end)))
+io.open 'wait'
+]]):format(count, folders - 1) }
+  for i = 1, count do files[('d%d/f%d.lua'):format(i // 1000, i)] = 'return 1\n' end
+  return programs.folder(files)
+end
+
 return programs
