@@ -33,7 +33,8 @@ subcommands.list = {
       'A change of the files in the line "-" restarts the program, as they were read before forkmon was enabled.',
     },
     flags = {
-      { flag = '--files', doc = 'name every file below the table, what was asked about, and places where one was looked for' },
+      { flag = '--files',
+        doc = 'name every file below the table, what was asked about, and places where one was looked for' },
       { flag = '--json', doc = 'print all there is as one JSON document: a list of sessions' },
       { flag = '--svg', value = 'FILE', doc = 'draw the timeline of one session into this file' },
     } },
