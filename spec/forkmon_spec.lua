@@ -15,7 +15,9 @@ end
 local function core()
   local function note(name)
     return function(...)
-      calls[#calls + 1] = table.concat({ name, ... }, ' ')
+      local words = { name, ... }
+      for index, word in ipairs(words) do words[index] = tostring(word) end
+      calls[#calls + 1] = table.concat(words, ' ')
       return (table.unpack or unpack)(answers[name] or {}, 1, 3)
     end
   end
@@ -222,10 +224,10 @@ describe('the other functions', function()
     answers.consumed = { true }
     assert.is_false(forkmon.consumed('data', 7))
     answers.consumed = { false }
-    assert.same({ nil, 'the file is not watched' }, { forkmon.consumed('data', 7) })
+    assert.same({ nil, 'the file is not watched' }, { forkmon.consumed('data', 7, true) })
     os.remove('/nonexistent/f')
     assert.same({ 'checkpoint here', 'checkpoint', 'watch ' .. cwd .. 'data',
-      'watch ' .. cwd .. 'far/away', 'consumed ' .. cwd .. 'data 7', 'consumed ' .. cwd .. 'data 7',
+      'watch ' .. cwd .. 'far/away', 'consumed ' .. cwd .. 'data 7 false', 'consumed ' .. cwd .. 'data 7 true',
       'wrote /nonexistent/f move', 'effect' }, calls)
   end)
 
