@@ -2,13 +2,17 @@
 //!
 //! It lives in the program's memory, as what is known of files does.
 
+use super::listings::Listings;
 use crate::files::Stamp;
 use crate::files::answer::{Answer, Question};
 use rustc_hash::FxHashMap;
 
 /// What the program has been told, in this timeline.
 #[derive(Default)]
-pub struct Answers(FxHashMap<Vec<u8>, Vec<Told>>);
+pub struct Answers {
+    told: FxHashMap<Vec<u8>, Vec<Told>>,
+    listings: Listings,
+}
 
 /// An answer.
 pub struct Told {
@@ -22,13 +26,18 @@ pub struct Told {
 }
 
 impl Answers {
+    /// The folders whose names it is being told.
+    pub fn listings(&mut self) -> &mut Listings {
+        &mut self.listings
+    }
+
     /// Whether what becomes of a path may change an answer.
     pub fn concern(&self, path: &[u8]) -> bool {
-        if self.0.is_empty() {
+        if self.told.is_empty() {
             return false;
         }
         let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1);
-        self.0.contains_key(path) || path.get(..end).is_some_and(|it| self.0.contains_key(it))
+        self.told.contains_key(path) || path.get(..end).is_some_and(|it| self.told.contains_key(it))
     }
 
     /// Whether this question was asked before and has this answer still.
@@ -38,14 +47,14 @@ impl Answers {
 
     /// What was told when this was asked before.
     pub fn find(&self, path: &[u8], question: &Question) -> Option<&Told> {
-        self.0.get(path)?.iter().find(|told| told.question == *question)
+        self.told.get(path)?.iter().find(|told| told.question == *question)
     }
 
     /// The program is told this.
     pub fn insert(&mut self, path: &[u8], new: Told) {
-        let all = match self.0.get_mut(path) {
+        let all = match self.told.get_mut(path) {
             Some(all) => all,
-            None => self.0.entry(path.to_vec()).or_default(),
+            None => self.told.entry(path.to_vec()).or_default(),
         };
         match all.iter_mut().find(|told| told.question == new.question) {
             Some(told) => *told = new,

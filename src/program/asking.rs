@@ -98,7 +98,8 @@ impl Program {
         counts: bool,
     ) {
         let (names, is_told) = (Names::default(), false);
-        self.listings.0.push(Listing { folder, path, stamp, checkpoint, names, counts, is_told });
+        let listing = Listing { folder, path, stamp, checkpoint, names, counts, is_told };
+        self.answers.listings().begin(listing);
     }
 
     /// It got a name. As long as the listing is not known to count, `counts` is asked whether that
@@ -109,8 +110,7 @@ impl Program {
         name: &[u8],
         counts: impl FnOnce(&[u8], &[u8]) -> bool,
     ) {
-        if let Some(at) = self.listings.find(folder) {
-            let listing = &mut self.listings.0[at];
+        if let Some(listing) = self.answers.listings().find(folder) {
             listing.names.add(name);
             listing.counts = listing.counts || counts(&listing.path, name);
         }
@@ -119,9 +119,8 @@ impl Program {
     /// There are no more names. Where that does not make it known to count, `counts` is asked
     /// whether it does.
     pub fn has_listed_all(&mut self, folder: Folder, counts: impl FnOnce(&[u8]) -> bool) {
-        let Some(at) = self.listings.find(folder) else { return };
-        let Listing { path, stamp, checkpoint, names, counts: known, .. } =
-            self.listings.0.remove(at);
+        let Some(listing) = self.answers.listings().end(folder) else { return };
+        let Listing { path, stamp, checkpoint, names, counts: known, .. } = listing;
         if known || names.count == 0 || counts(&path) {
             let question = Question::Names { most: ALL };
             self.told(&path, question, Answer::Names(names), stamp, checkpoint);
@@ -130,15 +129,14 @@ impl Program {
 
     /// It begins anew.
     pub fn lists_anew(&mut self, folder: Folder) {
-        if let Some(at) = self.listings.find(folder) {
-            self.listings.0[at].names = Names::default();
+        if let Some(listing) = self.answers.listings().find(folder) {
+            listing.names = Names::default();
         }
     }
 
     /// It has done with it, perhaps before the end.
     pub fn has_listed_enough(&mut self, folder: Folder) {
-        let Some(at) = self.listings.find(folder) else { return };
-        let listing = self.listings.0.remove(at);
+        let Some(listing) = self.answers.listings().end(folder) else { return };
         if listing.counts && !listing.is_told {
             self.told_so_far(&listing);
         }
@@ -146,11 +144,11 @@ impl Program {
 
     /// Something else is about to happen.
     pub(super) fn interrupt_listings(&mut self) {
-        if self.listings.0.iter().all(|listing| listing.is_told) {
+        if self.answers.listings().untold().next().is_none() {
             return;
         }
-        let mut listings = std::mem::take(&mut self.listings.0);
-        for listing in listings.iter_mut().filter(|listing| !listing.is_told) {
+        let mut listings = std::mem::take(self.answers.listings());
+        for listing in listings.untold() {
             let question = Question::Names { most: ALL };
             let answer = Answer::ask(&listing.path, &question);
             if Stamp::of_file(&listing.path) == listing.stamp {
@@ -161,7 +159,7 @@ impl Program {
                 self.told_so_far(listing);
             }
         }
-        self.listings.0 = listings;
+        *self.answers.listings() = listings;
     }
 
     fn told_so_far(&mut self, listing: &Listing) {

@@ -15,7 +15,7 @@ use crate::wire::record::Index;
 
 /// All of them.
 #[derive(Default)]
-pub struct Listings(pub Vec<Listing>);
+pub struct Listings(Vec<Listing>);
 
 /// One of them.
 pub struct Listing {
@@ -36,8 +36,24 @@ pub struct Listing {
 }
 
 impl Listings {
-    /// The place of the one of this folder.
-    pub fn find(&self, folder: Folder) -> Option<usize> {
-        self.0.iter().position(|listing| listing.folder == folder)
+    /// One begins.
+    pub fn begin(&mut self, listing: Listing) {
+        self.0.push(listing);
+    }
+
+    /// The one of this folder.
+    pub fn find(&mut self, folder: Folder) -> Option<&mut Listing> {
+        self.0.iter_mut().find(|listing| listing.folder == folder)
+    }
+
+    /// The one of this folder has ended.
+    pub fn end(&mut self, folder: Folder) -> Option<Listing> {
+        let at = self.0.iter().position(|listing| listing.folder == folder)?;
+        Some(self.0.remove(at))
+    }
+
+    /// Those of which not all names that are there count.
+    pub fn untold(&mut self) -> impl Iterator<Item = &mut Listing> {
+        self.0.iter_mut().filter(|listing| !listing.is_told)
     }
 }

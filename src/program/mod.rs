@@ -8,8 +8,8 @@
 //! checkpoint takes it anew, as it is resumed because the file is another now.
 //!
 //! The program is made of parts: the *channel* to the supervisor, its *place* in the
-//! timeline, what is *known* and which *answers* and *listings* there are, its *writes*, its *effects*, the *budget*, and what is
-//! *carried* into a clone. No part knows another.
+//! timeline, what is *known*, the *answers* it was given, its *writes*, its *effects*, the
+//! *budget*, what is *carried* into a clone, and what was *warned* of. No part knows another.
 
 mod answers;
 pub mod asking;
@@ -43,12 +43,10 @@ use answers::Answers;
 use budget::Budget;
 use carried::Carried;
 use channel::Channel;
-use child::Child;
 pub use declined::Declined;
 use declined::{Subject, Warned};
 use effects::Effects;
 use known::Known;
-use listings::Listings;
 use place::Place;
 use placement::Decision;
 use scout::{Candidate, Trail};
@@ -88,10 +86,8 @@ pub struct Program {
     place: Place,
     known: Known,
     answers: Answers,
-    listings: Listings,
     writes: Writes,
     effects: Effects,
-    child: Option<Child>,
     budget: Budget,
     carried: Carried,
     warned: Warned,
@@ -247,7 +243,7 @@ impl Program {
 
     /// A subprocess is about to be started.
     pub fn starts_child(&mut self) {
-        self.child = Some(Child::now(self.place.current()));
+        self.place.start_child();
     }
 
     /// The last subprocess has read a file: it is a dependency of the checkpoint before that was
@@ -257,8 +253,9 @@ impl Program {
             return false;
         }
         let stamp = Stamp::of_file(path);
-        let checkpoint = self.child.map_or(self.place.current(), |child| child.checkpoint);
-        let is_sure = self.child.is_none_or(|child| child.has_read(stamp));
+        let child = self.place.child();
+        let checkpoint = child.map_or(self.place.current(), |child| child.checkpoint);
+        let is_sure = child.is_none_or(|child| child.has_read(stamp));
         self.known.insert(path);
         if is_sure || self.channel.board().is_hot(path) {
             self.depend(checkpoint, [(path, stamp)]);

@@ -1,5 +1,6 @@
 //! Where the program is: in its timeline, and among folders.
 
+use super::child::Child;
 use crate::files::Stamp;
 use crate::files::path::{LONGEST_PATH, working_directory};
 use crate::sys::process::Root;
@@ -11,6 +12,8 @@ pub struct Place {
     /// The newest checkpoint of this timeline, on which new files depend.
     current: Option<Index>,
     next: Index,
+    /// The last subprocess.
+    child: Option<Child>,
     /// The directory in which the program began, by device and inode.
     birthplace: Option<(u64, u64)>,
     /// What absolute paths begin at for the supervisor.
@@ -23,6 +26,7 @@ impl Place {
         Place {
             current: None,
             next: 0,
+            child: None,
             birthplace: Stamp::of_file(b".").identity(),
             root: Root::of_this_process(),
         }
@@ -31,6 +35,16 @@ impl Place {
     /// The checkpoint that what is opened now depends on.
     pub fn current(&self) -> Option<Index> {
         self.current
+    }
+
+    /// A subprocess is about to be started here.
+    pub fn start_child(&mut self) {
+        self.child = Some(Child::now(self.current));
+    }
+
+    /// The last subprocess.
+    pub fn child(&self) -> Option<Child> {
+        self.child
     }
 
     /// The next checkpoint is about to be taken: returns its number.

@@ -7,7 +7,6 @@ use super::channel::Channel;
 use super::declined::Warned;
 use super::effects::Effects;
 use super::known::Known;
-use super::listings::Listings;
 use super::place::Place;
 use super::writes::Writes;
 use super::{Program, Resume};
@@ -152,10 +151,8 @@ impl Program {
             place: Place::at_start(),
             known: Known::default(),
             answers: Answers::default(),
-            listings: Listings::default(),
             writes: Writes::new(),
             effects: Effects::of_this_process(),
-            child: None,
             budget: Budget::new(start.overhead, start.exact, used),
             carried: Carried::new(outside),
             warned: Warned::default(),
