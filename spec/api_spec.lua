@@ -12,6 +12,8 @@ support.each_lua(function(lua)
     local project = support.project(files)
     project:write('main.lua', preamble .. ("forkmon.enable { filter = '%%.lua$', exact = true, %s }\n"):format(
       options or 'quiet = true') .. main)
+    -- Else a subprocess that is started at once may have been too early for what was made just now.
+    project:age()
     return project, lua:start { 'main.lua', cwd = project.root }
   end
 

@@ -330,9 +330,9 @@ support.each_lua(function(lua)
         show 'c.txt'
       ]]
       program:expect 'done\n'
-      -- Where it was missed first is for the heap to say.
+      -- Who misses it first is for the heap to say: Lua itself each time, or forkmon.
       local told = count(program.stdout.text, '[forkmon] there is no memory left')
-      assert.is_true(told == 1 or told == 2, told .. ' warnings')
+      assert.is_true(told <= 2, told .. ' warnings')
       for i, name in ipairs { 'c.txt', 'a.txt' } do
         project:write(name, 'edit ' .. i)
         program:expect(lines.resuming(project:path(name)))
