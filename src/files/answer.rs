@@ -15,7 +15,8 @@
 //! many, in the order in which the folder gives them. That is what a new start would be told, too.
 //! Names that editors put beside files while they work do not count, as in a watched folder.
 
-use super::stamp::{digest, is_scratch};
+use super::scratch::is_scratch;
+use super::stamp::digest;
 use crate::sys::status::{Fields, Status};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, readlink};

@@ -4,6 +4,7 @@ use super::touch::PathId;
 use inotify::WatchDescriptor;
 use rustc_hash::FxHashMap;
 use std::ops::{Index, IndexMut};
+use std::path::PathBuf;
 
 /// A directory, as the paths in it spell it.
 pub struct Directory {
@@ -11,6 +12,8 @@ pub struct Directory {
     pub path: Vec<u8>,
     /// Its watch, if it exists and can be watched.
     pub wd: Option<WatchDescriptor>,
+    /// Its real path then.
+    pub real: PathBuf,
     /// What is in it is polled.
     pub poll: bool,
     /// The paths in it.
@@ -58,6 +61,7 @@ impl Directories {
         self.list.push(Directory {
             path: path.to_vec(),
             wd: None,
+            real: PathBuf::new(),
             poll: false,
             members: Vec::new(),
             above,

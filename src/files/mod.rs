@@ -14,23 +14,35 @@
 //! what is below a directory that is not there hangs on that one, and costs
 //! neither a walk nor a look.
 //!
-//! `table` knows which name belongs to which paths, `route` walks, `stamp` looks
-//! at files; what the kernel does not report (network file systems, limits
-//! reached) is polled, and the caller is told so once.
+//! Two kinds of files are watched themselves, besides. What happens to a file is told
+//! where the name is that was used for it: to another directory, where it has several
+//! names, or where it is a mount of its own, as the single-file volumes of containers
+//! are. A mount that comes or goes raises no event at all; `mounts` hears of it.
+//!
+//! `table` knows which name belongs to which paths, `route` walks, `following` has
+//! watched what a walk came by, `watcher` reads the events, `stamp` looks at files; what
+//! the kernel does not report (network file systems, limits reached) is polled, and the
+//! caller is told so once.
 
 pub mod answer;
 mod directories;
+mod following;
+mod mounts;
 pub mod path;
 pub mod pattern;
 mod prefix;
 mod route;
+mod scratch;
 mod stamp;
 mod table;
 mod touch;
+mod tree;
+mod views;
 mod watcher;
 
 pub use prefix::{Prefixes, prefixes};
 pub use route::Reach;
-pub use stamp::{Stamp, TICK, content_digest, digest};
+pub use stamp::{Stamp, content_digest, digest};
 pub use touch::{Degraded, PathId, Touch};
+pub use views::{Views, is_below_views};
 pub use watcher::Watcher;

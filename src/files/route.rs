@@ -1,11 +1,12 @@
 //! Walking a path the way the kernel does, to learn what it hangs on.
 
-use super::stamp::is_scratch;
+use super::scratch::is_scratch;
 use nix::sys::stat::{SFlag, lstat};
 use nix::sys::statfs::statfs;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The kernel follows at most this many symbolic links in one path.
@@ -16,6 +17,8 @@ const MAX_LINKS: usize = 40;
 pub enum Place {
     /// An entry of a directory: a link on the way, the file, or what is missing.
     Name(PathBuf, Vec<u8>),
+    /// The file itself, and whether it has other names.
+    File(PathBuf, bool),
     /// All entries of a directory, which is itself what the path leads to.
     Every(PathBuf),
     /// A directory on the way, which may be moved or removed.
@@ -70,8 +73,8 @@ fn walk_through(path: &[u8]) -> (Vec<Place>, Option<PathBuf>) {
             continue;
         }
         let next = here.join(&name);
-        let kind = match lstat(&next) {
-            Ok(found) => SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT,
+        let (kind, links_to) = match lstat(&next) {
+            Ok(found) => (SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT, found.st_nlink),
             Err(_) => {
                 places.push(Place::Name(here, name.as_bytes().to_vec()));
                 return (places, None);
@@ -98,6 +101,7 @@ fn walk_through(path: &[u8]) -> (Vec<Place>, Option<PathBuf>) {
             }
             _ => {
                 places.push(Place::Name(here, name.as_bytes().to_vec()));
+                places.push(Place::File(next, links_to > 1));
                 return (places, None);
             }
         }
@@ -117,18 +121,20 @@ fn components(path: &OsStr) -> VecDeque<OsString> {
 fn tree(directory: &Path, places: &mut Vec<Place>) {
     places.push(Place::Every(directory.to_path_buf()));
     let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir())
-            && !is_scratch(entry.file_name().as_bytes())
-        {
-            tree(&entry.path(), places);
+    for entry in entries.flatten().filter(|entry| !is_scratch(entry.file_name().as_bytes())) {
+        match entry.metadata() {
+            Ok(found) if found.is_dir() => tree(&entry.path(), places),
+            Ok(found) if found.is_file() => {
+                places.push(Place::File(entry.path(), found.nlink() > 1));
+            }
+            _ => {}
         }
     }
 }
 
-/// Whether a directory lies on a file system where changes made by others
+/// Whether a directory or file lies on a file system where changes made by others
 /// (a server, a host, another client) raise no events here.
-pub fn is_remote(directory: &Path) -> bool {
+pub fn is_remote(place: &Path) -> bool {
     // Magic numbers of statfs(2) that libc does not name everywhere.
     const REMOTE: [i64; 12] = [
         0x6969,      // NFS
@@ -144,7 +150,7 @@ pub fn is_remote(directory: &Path) -> bool {
         0x0BD0_0BD0, // Lustre
         0x0116_1970, // GFS2
     ];
-    statfs(directory).is_ok_and(|found| {
+    statfs(place).is_ok_and(|found| {
         #[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]
         let kind = found.filesystem_type().0 as i64;
         REMOTE.contains(&(kind & 0xFFFF_FFFF))

@@ -4,7 +4,8 @@
 //! the last change of any kind. Kernels before 6.13 count time in ticks of up to
 //! 10 ms, so a file saved within the last tick could be saved again, at the same
 //! size, without its stamp changing. A stamp that fresh is accompanied by a
-//! digest of the content, which tells.
+//! digest of the content, which tells. Some file systems keep no finer times than
+//! whole seconds, or every second one; what has such a time is fresh for as long.
 
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat, lstat, stat};
@@ -19,14 +20,21 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// A modification younger than this may be followed by another that looks the same.
-pub const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(20);
+
+/// Likewise where times have no fraction: FAT counts in steps of two seconds, ext2, ext3,
+/// HFS+, ext4 with small inodes and some file servers in steps of one. The clock that
+/// they count is itself a little late.
+const COARSE: Duration = Duration::from_millis(2020);
+
+const SECOND: i64 = 1_000_000_000;
 
 /// What a path looked like at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stamp {
     /// Nothing there, or nothing that can be reached.
     Absent,
-    /// A file (or anything else that is not a directory).
+    /// A file. A directory that is to be opened is one, too.
     File {
         /// Device and inode: a file renamed over another differs here.
         device: u64,
@@ -40,20 +48,19 @@ pub enum Stamp {
         /// as `cp -p`, `tar` and others do with the other.
         changed: i64,
     },
-    /// A directory: a digest of the stamps of everything in it.
-    Tree(u64),
+    /// A FIFO, a socket, a device: which of these, by the kind in its mode and the number
+    /// of the device. What comes out of it is not its content, and one is like another.
+    Special(u64),
+    /// A directory with everything in it.
+    Tree {
+        /// Of the stamps of that.
+        digest: u64,
+        /// The newest of the times of change.
+        newest: i64,
+    },
 }
 
 impl Stamp {
-    /// The stamp of what `path` leads to now.
-    pub fn of(path: &[u8]) -> Stamp {
-        match stat(Path::new(OsStr::from_bytes(path))) {
-            Ok(found) if kind(&found) == SFlag::S_IFDIR => Stamp::Tree(tree_digest(path)),
-            Ok(found) => Stamp::from_stat(&found),
-            Err(_) => Stamp::Absent,
-        }
-    }
-
     /// The stamp of `path` as something to be opened: a directory is not looked
     /// into, so that the probe `io.open('.')` stays cheap.
     pub fn of_file(path: &[u8]) -> Stamp {
@@ -78,24 +85,33 @@ impl Stamp {
         }
     }
 
-    /// The stamp of what stands at `path` itself, or `None` where that leads on: to
-    /// where a link points, or to all that is in a directory.
-    pub fn of_entry(path: &[u8]) -> Option<Stamp> {
+    /// The stamp of what stands at `path` itself, and whether it has other names. `None`
+    /// where that leads on: to where a link points, or to all that is in a directory.
+    pub fn of_entry(path: &[u8]) -> Option<(Stamp, bool)> {
         let Ok(found) = lstat(Path::new(OsStr::from_bytes(path))) else {
-            return Some(Stamp::Absent);
+            return Some((Stamp::Absent, false));
         };
         let leads_on = matches!(kind(&found), SFlag::S_IFLNK | SFlag::S_IFDIR);
-        (!leads_on).then(|| Stamp::from_stat(&found))
+        (!leads_on).then(|| (Stamp::from_stat(&found), found.st_nlink > 1))
     }
 
     fn from_stat(found: &FileStat) -> Stamp {
+        if !matches!(kind(found), SFlag::S_IFREG | SFlag::S_IFDIR) {
+            return Stamp::Special(u64::from(kind(found).bits()) << 48 ^ found.st_rdev);
+        }
         Stamp::File {
             device: found.st_dev,
             inode: found.st_ino,
             size: found.st_size as u64,
-            modified: found.st_mtime * 1_000_000_000 + found.st_mtime_nsec,
-            changed: found.st_ctime * 1_000_000_000 + found.st_ctime_nsec,
+            modified: found.st_mtime * SECOND + found.st_mtime_nsec,
+            changed: found.st_ctime * SECOND + found.st_ctime_nsec,
         }
+    }
+
+    /// Whether it is a device.
+    pub fn is_device(&self) -> bool {
+        let kinds = [SFlag::S_IFCHR, SFlag::S_IFBLK].map(|kind| u64::from(kind.bits()));
+        matches!(*self, Stamp::Special(kind) if kinds.contains(&(kind >> 48)))
     }
 
     /// The size of a file in bytes.
@@ -111,10 +127,10 @@ impl Stamp {
         matches!(*self, Stamp::File { modified, .. } if modified > time)
     }
 
-    /// A digest of the content of the file at `path`, if one is `wanted` anyway or the
-    /// stamp alone does not settle what the file was like.
-    pub fn content(&self, path: &[u8], wanted: bool) -> Option<u64> {
-        if wanted || self.is_fresh() { content_digest(path) } else { None }
+    /// Whether a write within the clock tick of this stamp could go unseen.
+    pub fn is_fresh(&self) -> bool {
+        let newest = self.newest().is_some_and(|newest| is_within(newest, self.tick()));
+        self.is_younger_than(TICK) || newest
     }
 
     /// Whether any further change shows in it.
@@ -122,10 +138,25 @@ impl Stamp {
         self.identity().is_some() && !self.is_fresh()
     }
 
-    /// Whether a write within the clock tick of this stamp could go unseen.
-    pub fn is_fresh(&self) -> bool {
-        let Stamp::File { changed, .. } = *self else { return false };
-        self.is_younger_than(TICK) || is_within(changed, TICK)
+    /// For how long after a change another may leave the stamp as it is.
+    pub fn tick(&self) -> Duration {
+        match self.newest() {
+            Some(newest) if newest % SECOND == 0 => COARSE,
+            _ => TICK,
+        }
+    }
+
+    /// Whether it is of a file system whose times are coarse, as far as it shows.
+    pub fn is_coarse(&self) -> bool {
+        self.tick() != TICK
+    }
+
+    /// When it was changed last.
+    fn newest(&self) -> Option<i64> {
+        match *self {
+            Stamp::File { changed: newest, .. } | Stamp::Tree { newest, .. } => Some(newest),
+            _ => None,
+        }
     }
 
     /// Whether the file was modified less than `age` ago (or from now, as clocks
@@ -144,7 +175,7 @@ impl Stamp {
 
     /// Whether both are of one file, changed or not, or both of directories.
     pub fn is_same_file(&self, other: &Stamp) -> bool {
-        matches!((self, other), (Stamp::Tree(_), Stamp::Tree(_)))
+        matches!((self, other), (Stamp::Tree { .. }, Stamp::Tree { .. }))
             || self.identity().is_some() && self.identity() == other.identity()
     }
 }
@@ -193,38 +224,4 @@ pub fn content_digest(path: &[u8]) -> Option<u64> {
             Err(_) => return None,
         }
     }
-}
-
-/// Names that editors and version control put beside files while they work.
-pub fn is_scratch(name: &[u8]) -> bool {
-    name.starts_with(b".") || name.starts_with(b"#") || name.ends_with(b"~") || name == b"4913"
-}
-
-fn tree_digest(directory: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let mut entries: Vec<_> = match std::fs::read_dir(OsStr::from_bytes(directory)) {
-        Ok(entries) => entries.flatten().collect(),
-        Err(_) => return 0,
-    };
-    entries.sort_by_key(|entry| entry.file_name());
-    for entry in entries {
-        let name = entry.file_name();
-        if is_scratch(name.as_bytes()) {
-            continue;
-        }
-        hasher.write(name.as_bytes());
-        hasher.write_u8(0);
-        let path = entry.path();
-        // Real directories are entered; links to directories are not, as they may lead back.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            hasher.write_u64(tree_digest(path.as_os_str().as_bytes()));
-        } else if let Stamp::File { device, inode, size, modified, changed } =
-            Stamp::of_file(path.as_os_str().as_bytes())
-        {
-            for word in [device, inode, size, modified as u64, changed as u64] {
-                hasher.write_u64(word);
-            }
-        }
-    }
-    hasher.finish()
 }

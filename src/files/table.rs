@@ -1,7 +1,7 @@
 //! Whom an event concerns: a pure table from watched directories and names to
 //! the subjects (paths, or directories that paths share) whose walk passed there.
 
-use super::stamp::is_scratch;
+use super::scratch::is_scratch;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
 

@@ -11,6 +11,10 @@ pub type PathId = u32;
 pub struct Touch {
     /// Somebody closed it after writing, or moved something there: it is whole.
     pub completed: bool,
+    /// More than once: what was there in between need not be what is there now.
+    pub again: bool,
+    /// Somebody has written to it, or cut it; more may follow.
+    pub written: bool,
     /// It was created; more is likely to be written.
     pub created: bool,
     /// It was deleted or moved away.
@@ -18,6 +22,18 @@ pub struct Touch {
     /// A directory or a link on the way was moved or replaced, and may have been so
     /// only for a moment: what was read meanwhile need not be what is there again.
     pub rerouted: bool,
+}
+
+impl Touch {
+    /// This has happened, too.
+    pub fn add(&mut self, other: Touch) {
+        self.completed |= other.completed;
+        self.again |= other.again;
+        self.written |= other.written;
+        self.created |= other.created;
+        self.removed |= other.removed;
+        self.rerouted |= other.rerouted;
+    }
 }
 
 /// Why paths are polled instead of watched.

@@ -3,12 +3,13 @@
 //! Many paths share their directory, so that is walked once for all of them, and what
 //! is below a directory that is not there hangs on that one.
 
-use super::directories::{Directories, split};
-use super::route::{self, Place, Reach};
+use super::directories::Directories;
+use super::mounts::Mounts;
+use super::route::Reach;
 use super::stamp::Stamp;
 use super::table::Table;
 use super::touch::{Degraded, PathId, Touch};
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use inotify::{EventMask, Inotify, WatchDescriptor};
 use nix::errno::Errno;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
@@ -19,71 +20,84 @@ use std::rc::Rc;
 
 /// Who walks: a path, or a directory on behalf of the paths in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Subject {
+pub(super) enum Subject {
     Path(PathId),
     Directory(usize),
 }
 
-/// A path that is watched.
-struct Entry {
-    path: Rc<[u8]>,
+/// A path that is or was watched.
+pub(super) struct Entry {
+    pub path: Rc<[u8]>,
+    pub is_watched: bool,
     /// The directory whose member it is, by its place in the list.
-    home: Option<usize>,
+    pub home: Option<usize>,
     /// What matters of a directory that it leads to.
-    reach: Reach,
+    pub reach: Reach,
+    /// It has the number that the path is found by.
+    is_first: bool,
 }
 
 /// Watches paths and says which were touched.
 pub struct Watcher {
-    inotify: Option<Inotify>,
+    pub(super) inotify: Option<Inotify>,
+    pub(super) mounts: Mounts,
     ids: FxHashMap<Rc<[u8]>, PathId>,
-    paths: Vec<Entry>,
-    directories: Directories,
-    table: Table<WatchDescriptor, Subject>,
+    pub(super) paths: Vec<Entry>,
+    pub(super) directories: Directories,
+    pub(super) table: Table<WatchDescriptor, Subject>,
     /// Directories by their real path, as long as that leads to them.
-    watched: FxHashMap<PathBuf, WatchDescriptor>,
-    polled: FxHashSet<PathId>,
+    pub(super) watched: FxHashMap<PathBuf, WatchDescriptor>,
+    /// Files that are watched themselves, for the sake of these paths.
+    pub(super) files: FxHashMap<PathId, Vec<WatchDescriptor>>,
+    pub(super) polled: FxHashSet<PathId>,
     degraded: Vec<Degraded>,
 }
-
-/// What makes an entry of a directory worth looking at again. A modification
-/// time may be set (`touch -c`, `utime`) without the file being opened.
-const NAMES: WatchMask = WatchMask::CLOSE_WRITE
-    .union(WatchMask::ATTRIB)
-    .union(WatchMask::MOVED_TO)
-    .union(WatchMask::MOVED_FROM)
-    .union(WatchMask::CREATE)
-    .union(WatchMask::DELETE);
-
-/// What makes the place of a directory worth looking at again. Its permissions decide
-/// who may pass.
-const ITSELF: WatchMask =
-    WatchMask::MOVE_SELF.union(WatchMask::DELETE_SELF).union(WatchMask::ATTRIB);
-
-/// How often a path that leads elsewhere every time is followed before it is
-/// polled instead.
-const MOST_WALKS: usize = 10;
 
 impl Watcher {
     /// A watcher with one inotify instance, or none when everything is polled.
     pub fn new(poll_only: bool) -> Self {
         let mut watcher = Watcher {
             inotify: None,
+            mounts: Mounts::default(),
             ids: FxHashMap::default(),
             paths: Vec::new(),
             directories: Directories::default(),
             table: Table::default(),
             watched: FxHashMap::default(),
+            files: FxHashMap::default(),
             polled: FxHashSet::default(),
             degraded: Vec::new(),
         };
         if !poll_only {
             match Inotify::init() {
-                Ok(inotify) => watcher.inotify = Some(inotify),
+                Ok(inotify) => {
+                    watcher.inotify = Some(inotify);
+                    watcher.mounts = Mounts::new();
+                }
                 Err(error) => watcher.degrade(Degraded::NoInstance(errno(&error))),
             }
         }
         watcher
+    }
+
+    /// Watches nothing but these any more. A number stays that of its path.
+    pub fn begin_anew(&mut self, poll_only: bool, kept: impl Iterator<Item = PathId>) {
+        // The first goes before the second comes: there may be room for one only.
+        self.inotify = None;
+        let (ids, mut paths) = (std::mem::take(&mut self.ids), std::mem::take(&mut self.paths));
+        for entry in &mut paths {
+            (entry.is_watched, entry.home) = (false, None);
+        }
+        *self = Watcher { ids, paths, ..Watcher::new(poll_only) };
+        for id in kept {
+            self.paths[id as usize].is_watched = true;
+            self.follow(id);
+        }
+        // Nobody asks by these numbers any more.
+        let nothing: Rc<[u8]> = Rc::from(&b""[..]);
+        for entry in self.paths.iter_mut().filter(|entry| !entry.is_watched && !entry.is_first) {
+            entry.path = nothing.clone();
+        }
     }
 
     /// The descriptor that becomes readable when there are events.
@@ -91,16 +105,31 @@ impl Watcher {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
+    /// The descriptor that polls as an exception when a mount has come or gone. That is
+    /// told once: then it is to be [noted](Watcher::note_mounts).
+    pub fn mounts(&self) -> Option<BorrowedFd<'_>> {
+        self.mounts.descriptor()
+    }
+
+    /// A mount has come or gone.
+    pub fn note_mounts(&mut self) {
+        self.mounts.note_change();
+    }
+
     /// Starts watching an absolute path; cheap when it is watched already.
     ///
     /// Also returns what is there, seen after the watch began, where no further
     /// look is needed to know.
     pub fn add(&mut self, path: &[u8]) -> (PathId, Option<Stamp>) {
-        if let Some(&id) = self.ids.get(path) {
+        if let Some(id) = self.find(path) {
             return (id, self.glance(id));
         }
+        if let Some(&id) = self.ids.get(path) {
+            self.paths[id as usize].is_watched = true;
+            return (id, self.follow(id));
+        }
         let path: Rc<[u8]> = path.into();
-        let known = self.begin(path.clone(), Reach::Tree);
+        let known = self.begin(path.clone(), Reach::Tree, true);
         self.ids.insert(path, known.0);
         known
     }
@@ -108,7 +137,7 @@ impl Watcher {
     /// Starts watching an absolute path for another reason than what is in the file: it
     /// has a number of its own for that. Returns what [`Watcher::add`] does.
     pub fn add_besides(&mut self, path: &[u8], reach: Reach) -> (PathId, Option<Stamp>) {
-        self.begin(path.into(), reach)
+        self.begin(path.into(), reach, false)
     }
 
     /// What is there, where no further look is needed to know.
@@ -118,15 +147,15 @@ impl Watcher {
         absent.then_some(Stamp::Absent)
     }
 
-    fn begin(&mut self, path: Rc<[u8]>, reach: Reach) -> (PathId, Option<Stamp>) {
+    fn begin(&mut self, path: Rc<[u8]>, reach: Reach, is_first: bool) -> (PathId, Option<Stamp>) {
         let id = self.paths.len() as PathId;
-        self.paths.push(Entry { path, home: None, reach });
+        self.paths.push(Entry { path, is_watched: true, home: None, reach, is_first });
         (id, self.follow(id))
     }
 
-    /// The number of a path that was watched in this session.
+    /// The number of a path that is watched.
     pub fn find(&self, path: &[u8]) -> Option<PathId> {
-        self.ids.get(path).copied()
+        self.ids.get(path).copied().filter(|id| self.paths[*id as usize].is_watched)
     }
 
     /// The path with this number.
@@ -149,6 +178,8 @@ impl Watcher {
         let mut subjects: FxHashMap<Subject, Touch> = FxHashMap::default();
         let mut overflow = false;
         let mut displaced = Vec::new();
+        // One close is told by the directory and by the file, where both are watched.
+        let mut completed = FxHashSet::default();
         // Aligned for the kernel's structure, large enough for a burst.
         let mut buffer = [0u8; 1 << 15];
         while let Some(inotify) = &mut self.inotify {
@@ -167,40 +198,34 @@ impl Watcher {
                         | EventMask::IGNORED,
                 ) {
                     displaced.push((event.wd, event.mask.contains(EventMask::IGNORED)));
-                } else if let Some(name) = event.name {
-                    let touch = Touch {
-                        completed: event
-                            .mask
-                            .intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO),
-                        created: event.mask.contains(EventMask::CREATE),
-                        removed: event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM),
-                        rerouted: false,
-                    };
-                    for subject in self.table.touched(&event.wd, name.as_bytes()) {
-                        let known = subjects.entry(subject).or_default();
-                        known.completed |= touch.completed;
-                        known.created |= touch.created;
-                        known.removed |= touch.removed;
-                    }
                 } else {
-                    for subject in self.table.members(&event.wd) {
-                        subjects.entry(subject).or_default();
+                    let mut touch = touch_of(event.mask);
+                    let concerned = match event.name {
+                        Some(name) => self.table.touched(&event.wd, name.as_bytes()),
+                        None => self.table.members(&event.wd),
+                    };
+                    for subject in concerned {
+                        touch.again =
+                            touch.completed && !completed.insert((event.wd.clone(), subject));
+                        subjects.entry(subject).or_default().add(touch);
                     }
                 }
             }
         }
         for (wd, ignored) in displaced {
-            for subject in self.displace(&wd, ignored) {
+            for subject in self.displace(&wd) {
                 subjects.entry(subject).or_default().rerouted |= !ignored;
+            }
+        }
+        for point in self.mounts.take_changed() {
+            for subject in self.cover(&point) {
+                subjects.entry(subject).or_default().rerouted = true;
             }
         }
         let mut touched = FxHashMap::default();
         for (subject, touch) in subjects {
             match subject {
-                Subject::Path(id) => {
-                    let known: &mut Touch = touched.entry(id).or_default();
-                    *known = Touch { rerouted: known.rerouted | touch.rerouted, ..touch };
-                }
+                Subject::Path(id) => touched.entry(id).or_insert_with(Touch::default).add(touch),
                 Subject::Directory(directory) => {
                     let rerouted = touch.rerouted | touch.completed | touch.created | touch.removed;
                     let mut moved = Vec::new();
@@ -222,8 +247,10 @@ impl Watcher {
                     self.follow_directory(directory, &mut Vec::new());
                 }
             }
-            for id in 0..self.paths.len() as PathId {
-                touched.entry(id).or_default();
+            for (id, entry) in self.paths.iter().enumerate() {
+                if entry.is_watched {
+                    touched.entry(id as PathId).or_default();
+                }
             }
         }
         for &id in touched.keys() {
@@ -234,7 +261,7 @@ impl Watcher {
 
     /// A directory was moved or removed: what was known of paths through it is
     /// void, and so it is for the directories below, which hear nothing of it.
-    fn displace(&mut self, wd: &WatchDescriptor, ignored: bool) -> Vec<Subject> {
+    fn displace(&mut self, wd: &WatchDescriptor) -> Vec<Subject> {
         let mut members = self.table.members(wd);
         let moved: Vec<PathBuf> = self
             .watched
@@ -242,251 +269,56 @@ impl Watcher {
             .filter(|(_, known)| *known == wd)
             .map(|(path, _)| path.clone())
             .collect();
-        let below: Vec<PathBuf> = self
-            .watched
-            .keys()
-            .filter(|path| moved.iter().any(|root| path.starts_with(root)))
-            .cloned()
-            .collect();
-        for path in below {
-            if let Some(stale) = self.watched.remove(&path) {
-                members.extend(self.table.members(&stale));
-                self.table.forget(&stale);
-                if let (Some(inotify), false) = (&self.inotify, ignored && stale == *wd) {
-                    // Gone already when the directory was removed.
-                    let _ = inotify.watches().remove(stale);
-                }
-            }
+        for root in moved {
+            members.extend(self.forget_from(&root));
         }
         self.table.forget(wd);
         members
     }
 
-    /// Watches what decides where a path leads. Returns what is there, unless that
-    /// takes another look.
-    fn follow(&mut self, id: PathId) -> Option<Stamp> {
-        let path = self.paths[id as usize].path.clone();
-        let Some((parent, name)) = split(&path) else {
-            self.walk(Subject::Path(id));
-            return None;
-        };
-        let home = self.home(parent);
-        if self.paths[id as usize].home != Some(home) {
-            self.paths[id as usize].home = Some(home);
-            self.directories[home].members.push(id);
+    /// Something else is mounted there now.
+    fn cover(&mut self, point: &Path) -> Vec<Subject> {
+        let mut members = self.forget_from(point);
+        let parent = point.parent().and_then(|parent| self.watched.get(parent));
+        if let (Some(wd), Some(name)) = (parent, point.file_name()) {
+            members.extend(self.table.touched(wd, name.as_bytes()));
         }
-        self.table.leave(Subject::Path(id));
-        let directory = &self.directories[home];
-        if directory.poll {
-            self.polled.insert(id);
-        } else {
-            self.polled.remove(&id);
-        }
-        if directory.is_absent() {
-            return Some(Stamp::Absent);
-        }
-        if let Some(wd) = &directory.wd {
-            self.table.name(wd.clone(), name, Subject::Path(id));
-        }
-        // Looked at after the watch began, so that no change can come in between.
-        let found = Stamp::of_entry(&path);
-        if found.is_none() {
-            self.walk(Subject::Path(id));
-            // A directory in its place tells of its end only when nobody has it open.
-            if let Some(wd) = self.directories[home].wd.clone() {
-                self.table.name(wd, name, Subject::Path(id));
-            }
-        }
-        found
+        members
     }
 
-    /// The directory of this spelling, which is followed from the first time on.
-    fn home(&mut self, path: &[u8]) -> usize {
-        let (home, is_new) = self.directories.spelled(path);
-        if is_new {
-            self.find_directory(home);
-        }
-        home
-    }
-
-    /// Looks anew where a directory is, and those below it. Adds those that are
-    /// not where they were to `moved`, or may not be.
-    fn follow_directory(&mut self, directory: usize, moved: &mut Vec<usize>) {
-        let was_absent = self.directories[directory].is_absent();
-        self.find_directory(directory);
-        if was_absent && self.directories[directory].is_absent() {
-            return;
-        }
-        moved.push(directory);
-        for at in 0..self.directories[directory].below.len() {
-            self.follow_directory(self.directories[directory].below[at], moved);
-        }
-    }
-
-    /// Watches what decides where a directory is.
-    fn find_directory(&mut self, directory: usize) {
-        if let Some(above) = self.directories[directory].above
-            && self.is_absent_below(directory, above)
-        {
-            (self.directories[directory].wd, self.directories[directory].poll) = (None, false);
-        } else {
-            self.walk(Subject::Directory(directory));
-        }
-    }
-
-    /// Whether a directory is not there, if what is known of the one above is
-    /// enough to tell. Then it is watched for.
-    fn is_absent_below(&mut self, directory: usize, above: usize) -> bool {
-        let (subject, known) = (Subject::Directory(directory), &self.directories[above]);
-        if known.is_absent() {
-            self.table.leave(subject);
-            return true;
-        }
-        let path = &self.directories[directory].path;
-        let Some((parent, name)) = split(path) else { return false };
-        let (Some(wd), false) = (&known.wd, known.poll) else { return false };
-        if parent != known.path || matches!(name, b"" | b"." | b"..") {
-            return false;
-        }
-        self.table.leave(subject);
-        self.table.name(wd.clone(), name, subject);
-        // Again, after the watch began.
-        Stamp::of_entry(path) == Some(Stamp::Absent)
-    }
-
-    /// Walks from the root, and watches what decides where that leads.
-    ///
-    /// What happens between the walk and the watches raises no event, so it is
-    /// walked again until it leads where it did.
-    fn walk(&mut self, subject: Subject) {
-        let route = |watcher: &Self| match subject {
-            Subject::Path(id) => route::walk(watcher.path(id), watcher.paths[id as usize].reach),
-            Subject::Directory(directory) => {
-                route::walk_to_directory(&watcher.directories[directory].path)
-            }
-        };
-        let mut places = route(self);
-        for _ in 0..MOST_WALKS {
-            self.watch_places(subject, &places);
-            let again = route(self);
-            if again == places {
-                return;
-            }
-            places = again;
-        }
-        self.set_polled(subject, true);
-    }
-
-    fn set_polled(&mut self, subject: Subject, poll: bool) {
-        match subject {
-            Subject::Directory(directory) => self.directories[directory].poll = poll,
-            Subject::Path(id) if poll => {
-                self.polled.insert(id);
-            }
-            Subject::Path(id) => {
-                self.polled.remove(&id);
-            }
-        }
-    }
-
-    /// Watches these places, and no others, for a subject.
-    fn watch_places(&mut self, subject: Subject, places: &[Place]) {
-        self.table.leave(subject);
-        let mut poll = self.inotify.is_none();
-        let mut end = None;
-        for place in places {
-            let (directory, mask) = match place {
-                Place::Name(directory, _) | Place::Every(directory) | Place::End(directory) => {
-                    (directory, NAMES | ITSELF)
-                }
-                Place::Itself(directory) => (directory, ITSELF),
-            };
-            match self.watch(directory, mask) {
-                Ok(Some(wd)) => match place {
-                    Place::Name(_, name) => self.table.name(wd, name, subject),
-                    Place::Every(_) => self.table.every(wd, subject),
-                    Place::Itself(_) => self.table.itself(wd, subject),
-                    Place::End(_) => {
-                        self.table.entries(&wd);
-                        end = Some(wd);
-                    }
-                },
-                Ok(None) => poll = true,
-                // An ancestor that we may pass but not read: its own move goes
-                // unnoticed, which is no reason to poll.
-                Err(_) if matches!(place, Place::Itself(_)) => {}
-                // It vanished since the walk, which the next one will show.
-                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
-                Err(Errno::ENOSPC) => {
-                    self.degrade(Degraded::NoWatches);
-                    poll = true;
-                }
-                Err(error) => {
-                    self.degrade(Degraded::Unwatchable(directory.clone(), error));
-                    poll = true;
-                }
-            }
-        }
-        if let Subject::Directory(directory) = subject {
-            self.directories[directory].wd = end;
-        }
-        self.set_polled(subject, poll);
-    }
-
-    /// Watches a directory, given by its real path. `None`: poll what is in it.
-    fn watch(
-        &mut self,
-        directory: &Path,
-        mask: WatchMask,
-    ) -> Result<Option<WatchDescriptor>, Errno> {
-        let Some(inotify) = &self.inotify else { return Ok(None) };
-        if mask == ITSELF
-            && let Some(wd) = self.watched.get(directory)
-        {
-            return Ok(Some(wd.clone()));
-        }
-        if let Some(wd) = self.watched.get(directory)
-            && self.table.has_names(wd)
-        {
-            return Ok(Some(wd.clone()));
-        }
-        let wd = inotify
-            .watches()
-            .add(directory, mask | WatchMask::MASK_ADD | WatchMask::ONLYDIR)
-            .map_err(|error| errno(&error))?;
-        if let Some(former) = self.watched.insert(directory.to_path_buf(), wd.clone())
-            && former != wd
-        {
-            self.forget_below(directory, former);
-        }
-        if mask != ITSELF && route::is_remote(directory) {
-            self.degrade(Degraded::Remote(directory.to_path_buf()));
-            return Ok(None);
-        }
-        Ok(Some(wd))
-    }
-
-    /// Another directory is where `former` was, and what is known of those below is of
-    /// that. Once the kernel says that these are watched no more, who passed there
-    /// looks anew.
-    fn forget_below(&mut self, directory: &Path, former: WatchDescriptor) {
-        let is_below = |path: &Path| path != directory && path.starts_with(directory);
-        let below = self.watched.extract_if(|path, _| is_below(path)).map(|(_, wd)| wd);
-        let stale: Vec<_> = below.chain([former]).collect();
-        for wd in stale {
+    /// What is known of a directory and those below it is void. Returns who passed there.
+    fn forget_from(&mut self, root: &Path) -> Vec<Subject> {
+        let mut members = Vec::new();
+        let below = self.watched.extract_if(|path, _| path.starts_with(root));
+        for stale in below.map(|(_, wd)| wd).collect::<Vec<_>>() {
+            members.extend(self.table.members(&stale));
+            self.table.forget(&stale);
             if let Some(inotify) = &self.inotify {
-                // Or it was removed itself, and the kernel has said so.
-                let _ = inotify.watches().remove(wd);
+                // Gone already when the directory was removed.
+                let _ = inotify.watches().remove(stale);
             }
         }
+        members
     }
 
-    fn degrade(&mut self, reason: Degraded) {
+    pub(super) fn degrade(&mut self, reason: Degraded) {
         self.degraded.push(reason);
     }
 }
 
-fn errno(error: &io::Error) -> Errno {
+/// What an event tells.
+fn touch_of(mask: EventMask) -> Touch {
+    Touch {
+        completed: mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO),
+        written: mask.contains(EventMask::MODIFY),
+        created: mask.contains(EventMask::CREATE),
+        removed: mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM),
+        again: false,
+        rerouted: false,
+    }
+}
+
+pub(super) fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 

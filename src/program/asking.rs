@@ -8,8 +8,8 @@
 use super::answers::Told;
 use super::listings::Listing;
 use super::{Program, Resume};
-use crate::files::Stamp;
 use crate::files::answer::{ALL, Answer, Names, Question};
+use crate::files::{Stamp, is_below_views};
 use crate::sys::slots::Folder;
 use crate::wire::record::{Index, Record};
 
@@ -59,7 +59,7 @@ impl Program {
         question: &Question,
         joins: bool,
     ) -> Option<Option<Resume>> {
-        if !self.can_watch() || !self.is_short_enough(path) {
+        if is_below_views(path) || !self.can_watch() || !self.is_short_enough(path) {
             return None;
         }
         self.interrupt_listings();

@@ -5,9 +5,10 @@
 
 use super::scout::{Candidate, Trail};
 use super::searches::{Missed, Search, Searches};
-use crate::files::Stamp;
 use crate::files::path::LONGEST_PATH;
+use crate::files::{Stamp, Views};
 use rustc_hash::FxHashSet;
+use std::borrow::Cow;
 
 /// The paths that were recorded.
 #[derive(Default)]
@@ -17,6 +18,7 @@ pub struct Known {
     searches: Searches,
     /// What these have found empty.
     missed: Missed,
+    views: Views,
 }
 
 impl Known {
@@ -43,10 +45,16 @@ impl Known {
         }
     }
 
+    /// The path by which the supervisor finds what is at an absolute path, of which this is
+    /// the stamp; `None` where it is nothing that anybody edits.
+    pub fn find<'a>(&mut self, path: &'a [u8], stamp: Stamp) -> Option<Cow<'a, [u8]>> {
+        self.views.find(path, stamp)
+    }
+
     /// Those of the places of a search that become dependencies by it. One that was
     /// empty the last time and is no more does so, too; one that is empty may do so
     /// twice, which does no harm. A path that is too long never does.
-    pub fn new_places<'a>(&self, search: &Search, trail: &'a Trail) -> Vec<Candidate<'a>> {
+    pub fn new_places<'a>(&mut self, search: &Search, trail: &'a Trail) -> Vec<Candidate<'a>> {
         let known = self.searches.known(search);
         let mut new = Vec::with_capacity(trail.count());
         for (at, place) in trail.iter().enumerate() {
@@ -55,6 +63,7 @@ impl Known {
                 && (at >= known || !is_absent)
                 && (is_absent || !self.holds(place.path))
                 && place.path.len() <= LONGEST_PATH
+                && !self.views.is_view(place.path, place.stamp)
             {
                 new.push(place);
             }
@@ -83,7 +92,7 @@ mod tests {
     fn trail(places: &[(String, bool, bool)]) -> Trail {
         let mut trail = Trail::default();
         for (path, is_there, watched) in places {
-            let stamp = if *is_there { Stamp::Tree(0) } else { Stamp::Absent };
+            let stamp = if *is_there { Stamp::Special(0) } else { Stamp::Absent };
             trail.push(Candidate { path: path.as_bytes(), stamp, watched: *watched });
         }
         trail

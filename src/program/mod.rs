@@ -138,6 +138,11 @@ impl Program {
         }
         self.interrupt_listings();
         let stamp = Stamp::of_file(path);
+        let found = self.known.find(path, stamp)?;
+        let path = &found[..];
+        if self.known.holds(path) {
+            return None;
+        }
         let resume = if joins { None } else { self.stop(path, stamp) };
         let stamp = if resume.is_some() { Stamp::of_file(path) } else { stamp };
         self.announce(path, stamp);
@@ -157,6 +162,8 @@ impl Program {
         }
         self.interrupt_listings();
         let stamp = Stamp::of_file(path);
+        let found = self.known.find(path, stamp)?;
+        let path = &found[..];
         let resume = if joins { None } else { self.stop(path, stamp) };
         let stamp = if resume.is_some() { Stamp::of_file(path) } else { stamp };
         Some((resume, stamp, self.place.current()))
@@ -164,10 +171,14 @@ impl Program {
 
     /// A file that the program has opened counts, which looked so before.
     pub fn opened(&mut self, path: &[u8], stamp: Stamp, checkpoint: Option<Index>) {
-        if self.is_active() && !self.known.holds(path) {
-            self.announce(path, stamp);
-            self.known.insert(path);
-            self.depend(checkpoint, [(path, stamp)]);
+        if !self.is_active() {
+            return;
+        }
+        let Some(found) = self.known.find(path, stamp) else { return };
+        if !self.known.holds(&found) {
+            self.announce(&found, stamp);
+            self.known.insert(&found);
+            self.depend(checkpoint, [(&found[..], stamp)]);
         }
     }
 
@@ -235,10 +246,13 @@ impl Program {
         if !self.can_watch() {
             return false;
         }
-        if !self.known.holds(path) && self.is_short_enough(path) {
-            self.note(path, Stamp::of(path));
+        if self.known.holds(path) || !self.is_short_enough(path) {
+            return self.known.holds(path);
         }
-        self.known.holds(path)
+        let stamp = Stamp::of(path);
+        let Some(found) = self.known.find(path, stamp) else { return false };
+        self.note(&found, stamp);
+        true
     }
 
     /// A subprocess is about to be started.
@@ -262,7 +276,7 @@ impl Program {
         } else {
             // What it has read nobody knows. As if it were another, which no file has as its
             // stamp; but once only, as the subprocess may have made it itself.
-            self.depend(checkpoint, [(path, Stamp::Tree(0))]);
+            self.depend(checkpoint, [(path, Stamp::Special(0))]);
         }
         true
     }

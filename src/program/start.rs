@@ -165,17 +165,22 @@ impl Program {
             program.channel.send(&Record::Started { settings, events: start.events, began });
         }
         for (path, as_read) in start.before {
+            let now = as_read.map_or_else(|| Stamp::of_file(&path), |(stamp, _)| stamp);
+            let Some(found) = program.known.find(&path, now) else { continue };
             // A stamp that no file has makes the supervisor start anew.
-            let (stamp, content) = as_read.unwrap_or((Stamp::Tree(0), None));
-            let seen = vec![Seen { path, stamp, content }];
+            let (stamp, content) = as_read.unwrap_or((Stamp::Special(0), None));
+            let seen = vec![Seen { path: found.into_owned(), stamp, content }];
             program.channel.send(&Record::Dependencies { checkpoint: None, seen });
         }
         let name = start.main.clone().unwrap_or_default();
         let (_, resume) = program.try_to_take(&name, Worth::default(), false, None);
         program.place.leave_start();
         for path in start.main.iter().chain(&start.watch) {
-            if program.is_short_enough(path) {
-                program.note(path, Stamp::of(path));
+            let stamp = Stamp::of(path);
+            if program.is_short_enough(path)
+                && let Some(found) = program.known.find(path, stamp)
+            {
+                program.note(&found, stamp);
             }
         }
         Ok((program, resume))

@@ -18,21 +18,27 @@ impl Supervisor {
 
     /// Judges a path, and does what follows from that.
     pub(super) fn judge(&mut self, path: PathId, touch: Touch) {
+        self.judge_as(path, touch, false);
+    }
+
+    fn judge_as(&mut self, path: PathId, touch: Touch, is_due: bool) {
         let glance = Glance {
             touch,
+            is_due,
             // A command that is on its way to `enable()` may make files that it reads.
             by_content: self.settings.content || self.run.is_on_its_way(),
             program: self.run.program(),
             now: self.now(),
         };
+        let now = glance.now;
         let verdict = self.sight.judge(path, self.timeline.dependency(path), glance);
         let name = self.sight.path(path);
         self.outlets.trace("verdict", || format!("{verdict:?} {}{}", shown(name), flags(touch)));
         match verdict {
-            Verdict::Unknown => {}
+            Verdict::Unknown | Verdict::OursToCome => {}
             Verdict::Ours(stamp) | Verdict::OursDone(stamp) => {
                 if let Some(known) = self.timeline.dependency_mut(path) {
-                    self.sight.restate(path, known, stamp);
+                    self.sight.restate(path, known, stamp, now);
                 }
                 if matches!(verdict, Verdict::OursDone(_)) {
                     self.sight.one_done(path);
@@ -54,6 +60,15 @@ impl Supervisor {
                 self.change(path);
             }
         }
+    }
+
+    /// Whether a file is being written by a process of the session. That is the program's
+    /// doing, and may go on for ever; when the file is closed, it counts.
+    fn is_written_here(&mut self, path: PathId) -> bool {
+        let mut own = self.others();
+        own.extend(self.run.program());
+        let known = self.timeline.dependency(path);
+        known.is_some_and(|known| self.sight.is_written_by(path, known, &own))
     }
 
     /// A file is not what the program saw.
@@ -99,19 +114,19 @@ impl Supervisor {
         let now = self.now();
         self.sight.look_for_own(&mut self.timeline, self.run.program(), now);
         for path in self.sight.take_held(now) {
-            let known = self.timeline.dependency(path);
-            if known.is_some_and(|known| self.sight.differs(path, known)) {
-                self.change(path);
+            if !self.is_written_here(path) {
+                self.judge_as(path, Touch::default(), true);
                 self.decide();
             }
         }
         for path in self.sight.take_rechecks(now) {
             self.judge(path, Touch::default());
             self.decide();
-            // From now on every write shows in the stamp.
-            if !self.settings.content
-                && let Some(known) = self.timeline.dependency_mut(path)
-            {
+            let Some(known) = self.timeline.dependency_mut(path) else { continue };
+            if known.content.is_some() && known.stamp.is_fresh() {
+                self.sight.recheck(path, known.stamp, now);
+            } else if !self.settings.content {
+                // From now on every write shows in the stamp.
                 known.content = None;
             }
         }
@@ -128,9 +143,11 @@ impl Supervisor {
 
 /// What the events tell, in words.
 fn flags(touch: Touch) -> String {
-    let Touch { completed, created, removed, rerouted } = touch;
+    let Touch { completed, again, written, created, removed, rerouted } = touch;
     let flags = [
         (completed, " completed"),
+        (again, " again"),
+        (written, " written"),
         (created, " created"),
         (removed, " removed"),
         (rerouted, " rerouted"),

@@ -3,6 +3,7 @@
 use super::timeline::Dependency;
 use crate::files::PathId;
 use crate::wire::record::Index;
+use rustc_hash::FxHashMap;
 use std::collections::{HashMap, HashSet};
 
 /// The dependencies of the run before, as long as they count.
@@ -13,7 +14,7 @@ pub struct Former {
     /// What became a dependency again as a run was killed before it read it, once.
     revived: HashSet<PathId>,
     /// What was read before `enable()` the last time, as that was when the command was run.
-    before: HashMap<Vec<u8>, Dependency>,
+    before: FxHashMap<PathId, Dependency>,
 }
 
 impl Former {
@@ -39,7 +40,7 @@ impl Former {
 
     /// The command has come to `enable()`, and is about to tell what it has read up to
     /// there. `before` is what it read there the last time.
-    pub fn enabled(&mut self, before: HashMap<Vec<u8>, Dependency>) {
+    pub fn enabled(&mut self, before: FxHashMap<PathId, Dependency>) {
         self.unread.clear();
         self.revived.clear();
         self.before = before;
@@ -52,8 +53,8 @@ impl Former {
     }
 
     /// What a path that was read before `enable()` was like the last time.
-    pub fn take_before(&mut self, path: &[u8]) -> Option<Dependency> {
-        self.before.remove(path)
+    pub fn take_before(&mut self, id: PathId) -> Option<Dependency> {
+        self.before.remove(&id)
     }
 
     /// The present run has ended by itself: what it has not read it would not have read.

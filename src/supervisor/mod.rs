@@ -234,9 +234,17 @@ impl Supervisor {
         }
         let mut ready = vec![PollFd::new(self.inbox.descriptor(), PollFlags::POLLIN)];
         ready.extend(self.sight.descriptor().map(|events| PollFd::new(events, PollFlags::POLLIN)));
+        let mounts = self.sight.mounts();
+        let at = ready.len();
+        ready.extend(mounts.map(|mounts| PollFd::new(mounts, PollFlags::POLLPRI)));
         ready.extend(self.outlets.descriptors());
         // EINTR only follows a stop and continue, which `turn` sees to.
         let _ = poll(&mut ready, timeout);
+        let is_told = mounts.is_some() && ready[at].any() == Some(true);
+        drop(ready);
+        if is_told {
+            self.sight.note_mounts();
+        }
         self.inbox.awake();
     }
 

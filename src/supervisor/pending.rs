@@ -134,16 +134,6 @@ impl Pending {
         self.unsent = changed;
     }
 
-    /// The changed paths by name, as their numbers are about to be others.
-    pub fn take_changed(&mut self, name: impl Fn(PathId) -> Vec<u8>) -> Vec<Vec<u8>> {
-        self.changed.drain().map(name).collect()
-    }
-
-    /// The same paths by their new numbers.
-    pub fn put_changed(&mut self, changed: HashSet<PathId>) {
-        self.changed = changed;
-    }
-
     /// A resume is done for a file. Whether that is one too many for a person: a person
     /// does not save like this, and is to be told once what probably does.
     pub fn is_loop(&mut self, cause: &[u8], now: Time) -> bool {

@@ -91,7 +91,7 @@ impl Supervisor {
                 if let Some(id) = self.sight.find(&path) {
                     self.timeline.taken_up(id, checkpoint, stamp, content);
                     if content.is_some() {
-                        self.sight.recheck(id, self.birth.now());
+                        self.sight.recheck(id, stamp, self.birth.now());
                     }
                     opened.push(id);
                 }
@@ -159,11 +159,11 @@ impl Supervisor {
         self.former.read(id);
         let told = Dependency { checkpoint, stamp, content, asked: None };
         let dependency = match checkpoint {
-            None => self.read_before(&path).unwrap_or(told),
+            None => self.read_before(id).unwrap_or(told),
             Some(_) => told,
         };
         if dependency.content.is_some() {
-            self.sight.recheck(id, self.birth.now());
+            self.sight.recheck(id, dependency.stamp, self.birth.now());
         }
         let later = dependency.stamp;
         let known = self.timeline.depend(id, dependency).stamp;

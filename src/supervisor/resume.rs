@@ -165,14 +165,10 @@ impl Supervisor {
     /// clock. What it has read up
     /// to there, it is about to tell.
     pub(super) fn started(&mut self, settings: Settings, sink: Option<Sink>, began: Duration) {
-        let timeline = std::mem::take(&mut self.timeline);
-        let before = timeline.paths().filter_map(|path| {
-            let known = timeline.dependency(path).filter(|known| known.asked.is_none())?;
-            Some((self.sight.path(path).to_vec(), known.clone()))
-        });
-        self.former.enabled(before.collect());
-        let changed = self.pending.take_changed(|path| self.sight.path(path).to_vec());
-        self.pending.put_changed(self.sight.begin_anew(settings.poll > 0, &changed));
+        let mut before = std::mem::take(&mut self.timeline).into_dependencies();
+        before.retain(|_, known| known.asked.is_none());
+        self.former.enabled(before);
+        self.sight.begin_anew(settings.poll > 0, self.pending.changed());
         self.configure(settings);
         self.outlets.set_sink(sink);
         self.run.enabled(monotonic().saturating_sub(began));
@@ -181,8 +177,9 @@ impl Supervisor {
 
     /// What a file that was read before `enable()` was like then, if it has not
     /// changed since the command was run: else any difference counts.
-    pub(super) fn read_before(&mut self, path: &[u8]) -> Option<Dependency> {
-        let mut known = self.former.take_before(path)?;
+    pub(super) fn read_before(&mut self, id: PathId) -> Option<Dependency> {
+        let mut known = self.former.take_before(id)?;
+        let path = self.sight.path(id);
         let stamp = Stamp::of_file(path);
         // With the same bytes it may be the command itself that has made it.
         if stamp != known.stamp && content_digest(path) == known.content {

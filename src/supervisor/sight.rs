@@ -4,10 +4,9 @@
 use super::machine::Time;
 use super::timeline::{Dependency, Fits, Part, Timeline};
 use super::verdict::{self, Case, GRACE, Look, Verdict};
+use super::words;
 use crate::files::answer::Question;
-use crate::files::{
-    Degraded, PathId, Reach, Stamp, TICK, Touch, Watcher, content_digest, prefixes,
-};
+use crate::files::{Degraded, PathId, Reach, Stamp, Touch, Watcher, prefixes};
 use crate::sys::procfs;
 use crate::wire::record::Index;
 use rustc_hash::FxHashMap;
@@ -49,6 +48,8 @@ pub struct Glance {
     pub program: Option<i32>,
     /// The time.
     pub now: Time,
+    /// It has been waited for long enough.
+    pub is_due: bool,
 }
 
 /// The watched paths, and what is going on there.
@@ -88,18 +89,15 @@ impl Sight {
         }
     }
 
-    /// Forgets every path but these, as another run is to tell what it reads. Returns
-    /// what these are called from now on.
-    pub fn begin_anew(&mut self, poll_only: bool, kept: &[Vec<u8>]) -> HashSet<PathId> {
-        // The first goes before the second comes: there may be room for one only.
-        self.watcher = Watcher::new(true);
-        self.watcher = Watcher::new(poll_only);
+    /// Watches no path but these any more, as another run is to tell what it reads.
+    pub fn begin_anew(&mut self, poll_only: bool, kept: impl Iterator<Item = PathId>) {
+        self.watcher.begin_anew(poll_only, kept);
         self.asked.clear();
         self.touched.clear();
+        self.fresh.clear();
         self.held.clear();
         self.rechecks.clear();
         self.own.clear();
-        kept.iter().map(|path| self.watcher.add(path).0).collect()
     }
 
     /// The path with this number.
@@ -107,7 +105,7 @@ impl Sight {
         self.watcher.path(id)
     }
 
-    /// The number of a path that was watched in this session.
+    /// The number of a path that is watched.
     pub fn find(&self, path: &[u8]) -> Option<PathId> {
         self.watcher.find(path)
     }
@@ -120,6 +118,16 @@ impl Sight {
     /// What becomes readable when there are file events.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.watcher.descriptor()
+    }
+
+    /// What polls as an exception, once, when a mount has come or gone.
+    pub fn mounts(&self) -> Option<BorrowedFd<'_>> {
+        self.watcher.mounts()
+    }
+
+    /// It has.
+    pub fn note_mounts(&mut self) {
+        self.watcher.note_mounts();
     }
 
     /// When a path has to be looked at without an event.
@@ -254,14 +262,21 @@ impl Sight {
         self.held.insert(id, until);
     }
 
+    /// Whether one of these processes has a file open for writing.
+    pub fn is_written_by(&self, id: PathId, known: &Dependency, processes: &[i32]) -> bool {
+        let files = [known.stamp.identity(), self.stamp(id, known.stamp).identity()];
+        let files: Vec<_> = files.into_iter().flatten().collect();
+        processes.iter().any(|pid| procfs::writes(*pid, &files))
+    }
+
     /// Nobody has to be waited for.
     pub fn let_go(&mut self, id: PathId) {
         self.held.remove(&id);
     }
 
-    /// The clock tick in which the path was stamped has to pass.
-    pub fn recheck(&mut self, id: PathId, now: Time) {
-        self.rechecks.push((now + TICK, id));
+    /// The clock tick in which the path had this stamp has to pass.
+    pub fn recheck(&mut self, id: PathId, stamp: Stamp, now: Time) {
+        self.rechecks.push((now + stamp.tick(), id));
     }
 
     /// Paths that have been waited for long enough: what is there counts.
@@ -305,8 +320,9 @@ impl Sight {
             held: self.held.get(&id).copied(),
             by_content: glance.by_content,
             now: glance.now,
+            is_due: glance.is_due,
         };
-        verdict::judge(&case, &OnDisk { path, program: glance.program })
+        verdict::judge(&case, &OnDisk { path, stamp, program: glance.program })
     }
 
     /// Whether a path is not what the program saw or was told, as far as its stamp tells.
@@ -353,10 +369,14 @@ impl Sight {
     }
 
     /// What the program has made of a file is what is known of it from now on.
-    pub fn restate(&self, id: PathId, known: &mut Dependency, stamp: Stamp) {
+    pub fn restate(&mut self, id: PathId, known: &mut Dependency, stamp: Stamp, now: Time) {
         known.stamp = stamp;
-        if known.content.is_some() {
-            known.content = content_digest(self.watcher.path(id));
+        let is_coarse = stamp.is_coarse() && stamp.is_fresh();
+        if known.content.is_some() || is_coarse {
+            known.content = stamp.read(self.watcher.path(id));
+        }
+        if is_coarse {
+            self.recheck(id, stamp, now);
         }
         if let Some(asked) = &mut known.asked {
             asked.restate(self.watcher.path(id));
@@ -384,7 +404,7 @@ impl Sight {
             if writes(program, &files) || is_held_up(program, own.used + OWN_TAKES) {
                 self.own.insert(id, Own { check: now + OWN_AGAIN, ..own });
             } else {
-                self.restate(id, known, stamp);
+                self.restate(id, known, stamp, now);
                 self.own.remove(&id);
             }
         }
@@ -394,49 +414,20 @@ impl Sight {
     pub fn take_warnings(&mut self) -> Vec<String> {
         let degraded = self.watcher.take_degraded();
         let news = degraded.into_iter().filter(|why| self.told.insert(std::mem::discriminant(why)));
-        news.map(warning).collect()
-    }
-}
-
-fn warning(reason: Degraded) -> String {
-    let limit = |name: &str| {
-        std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"))
-            .map_or_else(|_| "?".into(), |value| value.trim().to_owned())
-    };
-    match reason {
-        Degraded::NoInstance(error) => format!(
-            "no inotify instance could be had ({error}; fs.inotify.max_user_instances = {}): \
-             polling the files instead; raise it with `sysctl fs.inotify.max_user_instances=1024`",
-            limit("max_user_instances")
-        ),
-        Degraded::NoWatches => format!(
-            "no inotify watches left (fs.inotify.max_user_watches = {}): polling the files \
-             instead; raise it with `sysctl fs.inotify.max_user_watches=524288`",
-            limit("max_user_watches")
-        ),
-        Degraded::Remote(directory) => format!(
-            "'{}' is on a file system that does not report changes made elsewhere: polling the files",
-            directory.display()
-        ),
-        Degraded::Unwatchable(directory, error) => {
-            format!(
-                "'{}' cannot be watched ({}): polling the files",
-                directory.display(),
-                error.desc()
-            )
-        }
+        news.map(words::degraded).collect()
     }
 }
 
 /// A path as it is on disk.
 struct OnDisk<'a> {
     path: &'a [u8],
+    stamp: Stamp,
     program: Option<i32>,
 }
 
 impl Look for OnDisk<'_> {
     fn content(&self) -> Option<u64> {
-        content_digest(self.path)
+        self.stamp.read(self.path)
     }
 
     fn is_written_by_program(&self, files: &[(u64, u64)]) -> bool {
@@ -492,7 +483,7 @@ fn folder_of(path: &[u8]) -> &[u8] {
 
 fn restamp(before: Stamp, path: &[u8]) -> Stamp {
     match before {
-        Stamp::Tree(_) => Stamp::of(path),
+        Stamp::Tree { .. } => Stamp::of(path),
         _ => Stamp::of_file(path),
     }
 }

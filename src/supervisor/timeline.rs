@@ -171,6 +171,11 @@ impl Timeline {
         self.dependencies.values().filter(is_file).count()
     }
 
+    /// What the run depended on.
+    pub fn into_dependencies(self) -> FxHashMap<PathId, Dependency> {
+        self.dependencies
+    }
+
     /// The checkpoints, in order.
     pub fn checkpoints(&self) -> &[Checkpoint] {
         &self.checkpoints

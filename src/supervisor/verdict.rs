@@ -2,9 +2,11 @@
 //! and what is there; it only looks, and what follows is done elsewhere.
 //!
 //! Theory of operation. A path has changed when its stamp, or where that does not tell
-//! its content, is not what the program saw. Two things are waited for: an editor in the
-//! middle of saving, and events that the program has announced as its own. What is costly
-//! to find out is asked for only when the rest does not settle it.
+//! its content, is not what the program saw. Two things are waited for: somebody in the
+//! middle of saving, and events that the program has announced as its own. Who writes and
+//! closes has saved; who writes and keeps the file open has saved when nothing more comes
+//! for a while. What is costly to find out is asked for only when the rest does not settle
+//! it.
 
 use super::machine::Time;
 use super::timeline::Dependency;
@@ -20,6 +22,10 @@ pub const GRACE: Duration = Duration::from_millis(100);
 /// and gives it its name then, and who moves one away puts another in its place.
 pub const SETTLES: Duration = Duration::from_millis(20);
 
+/// How long nothing more must be written to a file that is not closed, until what is there
+/// counts. Who writes much does so without such pauses.
+pub const PAUSE: Duration = Duration::from_millis(200);
+
 /// What a touched path turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -27,6 +33,8 @@ pub enum Verdict {
     Unknown,
     /// The program is at what it has announced. What it looks like now is what is known.
     Ours(Stamp),
+    /// It is in the middle of writing what it has announced, which changes nothing yet.
+    OursToCome,
     /// Likewise, and one of the things that it announced is done.
     OursDone(Stamp),
     /// It is what the program saw, by this stamp from now on.
@@ -53,6 +61,8 @@ pub struct Case<'a> {
     pub is_fresh: bool,
     /// Until when it is waited for already.
     pub held: Option<Time>,
+    /// It has been waited for long enough: what is there counts.
+    pub is_due: bool,
     /// Where no byte changed, nothing did.
     pub by_content: bool,
     /// The time.
@@ -74,7 +84,11 @@ pub trait Look {
 /// Judges a touched path.
 pub fn judge(case: &Case, look: &impl Look) -> Verdict {
     let &Case { known, stamp, touch, announced, now, .. } = case;
-    if announced > 0 && !is_completed_by_another(case, look) {
+    let is_being_written = touch.written && !touch.completed && !touch.removed;
+    if announced > 0 && !case.is_due && !is_completed_by_another(case, look) {
+        if is_being_written {
+            return Verdict::OursToCome;
+        }
         return match touch.completed || touch.removed {
             true => Verdict::OursDone(stamp),
             false => Verdict::Ours(stamp),
@@ -83,8 +97,14 @@ pub fn judge(case: &Case, look: &impl Look) -> Verdict {
     if !has_changed(case, look) {
         return Verdict::Same(stamp);
     }
+    if case.is_due {
+        return Verdict::Changed;
+    }
     if let Some(Answer::Names(_)) = case.answer {
         return Verdict::Busy(case.held.unwrap_or(now + SETTLES));
+    }
+    if is_being_written && stamp != Stamp::Absent {
+        return Verdict::Busy(now + PAUSE);
     }
     let is_same_file = stamp.is_same_file(&known.stamp);
     let appeared = touch.created || touch.removed || case.held.is_some() || !is_same_file;
@@ -124,9 +144,11 @@ fn has_changed(case: &Case, look: &impl Look) -> bool {
     if touch.rerouted && stamp.identity().is_some() && !case.is_fresh {
         return true;
     }
+    // What is known of the content of a folder tells of its newest files only.
+    let by_content = case.by_content && stamp.size().is_some();
     match known.content {
         // As far as stamps tell, it is the same; so is the content, if that was taken.
-        Some(content) if stamp == known.stamp || case.by_content => look.content() != Some(content),
+        Some(content) if stamp == known.stamp || by_content => look.content() != Some(content),
         _ => stamp != known.stamp,
     }
 }
@@ -228,6 +250,8 @@ mod tests {
         Empty,
         /// Writes into it, and closes it.
         Write,
+        /// Writes into it, and keeps it open.
+        Half,
         /// Renames another over it.
         Replace,
         Remove,
@@ -245,6 +269,7 @@ mod tests {
         prop_oneof![
             2 => Just(Step::Empty),
             3 => Just(Step::Write),
+            2 => Just(Step::Half),
             2 => Just(Step::Replace),
             2 => Just(Step::Remove),
             1 => Just(Step::Link),
@@ -296,6 +321,7 @@ mod tests {
             self.touch.completed |= happened.completed;
             self.touch.created |= happened.created;
             self.touch.removed |= happened.removed;
+            self.touch.written |= happened.written;
         }
 
         fn change(&mut self, step: Step) {
@@ -308,6 +334,12 @@ mod tests {
                     }
                     (self.disk.size, self.disk.modified) = (0, self.now);
                     self.disk.content = self.unlike();
+                    self.event(Touch { written: true, ..nothing });
+                }
+                Step::Half if self.disk.names > 0 => {
+                    (self.disk.size, self.disk.modified) = (3, self.now);
+                    self.disk.content = self.unlike();
+                    self.event(Touch { written: true, ..nothing });
                 }
                 Step::Write => {
                     if self.disk.names == 0 {
@@ -316,7 +348,7 @@ mod tests {
                     }
                     (self.disk.size, self.disk.modified) = (7, self.now);
                     self.disk.content = self.unlike();
-                    self.event(Touch { completed: true, ..nothing });
+                    self.event(Touch { written: true, completed: true, ..nothing });
                 }
                 Step::Replace => {
                     let (inode, content) = (self.unlike(), self.unlike());
@@ -337,6 +369,10 @@ mod tests {
 
         /// What the supervisor does; the run that a change leads to sees what is there.
         fn judge(&mut self) -> Verdict {
+            self.judge_as(false)
+        }
+
+        fn judge_as(&mut self, is_due: bool) -> Verdict {
             self.is_touched = false;
             let case = Case {
                 known: &self.known,
@@ -347,6 +383,7 @@ mod tests {
                 is_fresh: false,
                 held: self.held,
                 by_content: self.by_content,
+                is_due,
                 now: ms(self.now),
             };
             let seen = || Seen { disk: self.disk, now: self.now, readings: Cell::new(0) };
@@ -355,6 +392,7 @@ mod tests {
             let with_content = self.known.content.is_some();
             match verdict {
                 Verdict::Unknown => unreachable!("it is known"),
+                Verdict::OursToCome => {}
                 Verdict::Ours(_) => self.known = self.disk.dependency(with_content),
                 Verdict::OursDone(_) => {
                     self.known = self.disk.dependency(with_content);
@@ -377,10 +415,7 @@ mod tests {
             }
             if let Some(until) = self.held.take() {
                 self.now = self.now.max(until.as_millis() as u64);
-                if self.disk.stamp() != self.known.stamp {
-                    self.changes += 1;
-                    self.known = self.disk.dependency(self.known.content.is_some());
-                }
+                self.judge_as(true);
             }
         }
     }
@@ -412,6 +447,7 @@ mod tests {
                 is_fresh: false,
                 held: world.held,
                 by_content: false,
+                is_due: false,
                 now: ms(world.now),
             };
             let seen = Seen { disk: world.disk, now: world.now, readings: Cell::new(0) };
@@ -502,6 +538,7 @@ mod tests {
                 is_fresh: false,
                 held,
                 by_content: false,
+                is_due: false,
                 now: ms(world.now),
             };
             judge(&case, &Seen { disk: world.disk, now: world.now, readings: Cell::new(0) })
@@ -517,7 +554,7 @@ mod tests {
         #[test]
         fn no_order_of_events_loses_a_change_that_a_stamp_shows(
             steps in prop::collection::vec(step(), 0..40),
-            with_content: bool, by_content: bool, leaves_empty: bool
+            with_content: bool, by_content: bool, leaves_empty: bool, leaves_open: bool
         ) {
             let mut world = World::new(with_content, by_content);
             for step in steps {
@@ -526,9 +563,9 @@ mod tests {
                     step => world.change(step),
                 }
             }
-            // What was emptied raises its event when that is closed at the latest.
-            world.change(if leaves_empty { Step::Empty } else { Step::Write });
-            world.event(Touch { completed: true, ..Touch::default() });
+            // Whoever writes may close it, or not.
+            world.change(if leaves_open { Step::Half } else { Step::Write });
+            world.change(if leaves_empty { Step::Empty } else { Step::Half });
             world.settle();
             prop_assert_eq!(world.known.stamp, world.disk.stamp());
             prop_assert!(world.changes > 0);
@@ -565,9 +602,12 @@ mod tests {
                 world.disk.is_written = true;
                 world.change(Step::Empty);
                 if after_opening {
-                    prop_assert!(matches!(world.judge(), Verdict::Ours(_)));
+                    prop_assert_eq!(world.judge(), Verdict::OursToCome);
                 }
-                world.disk.size = 3;
+                world.change(Step::Half);
+                if after_writing {
+                    prop_assert_eq!(world.judge(), Verdict::OursToCome);
+                }
                 world.change(Step::Rustle);
                 if after_writing {
                     prop_assert!(matches!(world.judge(), Verdict::Ours(_)));
@@ -614,6 +654,8 @@ mod tests {
             let mut since: Option<Time> = None;
             for step in steps {
                 match step {
+                    // While somebody writes, that is waited for.
+                    Step::Empty | Step::Half => {}
                     Step::Judge => match world.judge() {
                         Verdict::Busy(until) => {
                             let first = *since.get_or_insert(ms(world.now));
@@ -643,6 +685,7 @@ mod tests {
                 is_fresh: false,
                 held: None,
                 by_content,
+                is_due: false,
                 now: ms(world.now),
             };
             let seen = Seen { disk: world.disk, now: world.now, readings: Cell::new(0) };
@@ -652,11 +695,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_and_not_closed_counts_after_a_pause() {
+        let mut world = World::new(false, false);
+        for _ in 0..20 {
+            world.change(Step::Half);
+            assert_eq!(world.judge(), Verdict::Busy(ms(world.now) + PAUSE));
+            world.now += 150;
+        }
+        assert_eq!(world.judge_as(true), Verdict::Changed);
+        world.change(Step::Half);
+        world.change(Step::Write);
+        assert_eq!(world.judge(), Verdict::Changed, "it is closed");
+    }
+
+    #[test]
     fn a_file_that_is_emptied_is_about_to_be_written_whatever_its_names() {
         let mut world = World::new(false, false);
         world.change(Step::Link);
         world.change(Step::Empty);
-        // Nothing tells of that but a look for another reason.
+        // It is looked at for another reason before its event comes.
+        world.touch = Touch::default();
         let until = ms(world.now) + GRACE;
         assert_eq!(world.judge(), Verdict::Busy(until));
         world.disk.size = 3;
@@ -684,6 +742,7 @@ mod tests {
                 is_fresh,
                 held: None,
                 by_content: true,
+                is_due: false,
                 now: ms(world.now),
             };
             judge(&case, &Seen { disk, now: world.now, readings: Cell::new(0) })

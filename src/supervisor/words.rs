@@ -1,7 +1,10 @@
-//! The line that tells of a resume: what has happened, and where the program goes on.
+//! Sentences for people: the line that tells of a resume (what has happened, and where the
+//! program goes on), and what cannot be watched.
 //!
-//! What decides it is named by its absolute path, as the original forkmon does. A second path is
-//! shorter where it is in the session's folder.
+//! What decides a resume is named by its absolute path, as the original forkmon does. A
+//! second path is shorter where it is in the session's folder.
+
+use crate::files::Degraded;
 
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,37 @@ pub fn resuming(cause: Option<Cause>, point: Point, directory: &[u8]) -> Vec<u8>
 fn short<'a>(path: &'a [u8], directory: &[u8]) -> &'a [u8] {
     let below = path.strip_prefix(directory).and_then(|below| below.strip_prefix(b"/"));
     below.filter(|below| !below.is_empty()).unwrap_or(path)
+}
+
+/// What cannot be watched, why, and what can be done.
+pub fn degraded(reason: Degraded) -> String {
+    let limit = |name: &str| {
+        std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"))
+            .map_or_else(|_| "?".into(), |value| value.trim().to_owned())
+    };
+    match reason {
+        Degraded::NoInstance(error) => format!(
+            "no inotify instance could be had ({error}; fs.inotify.max_user_instances = {}): \
+             polling the files instead; raise it with `sysctl fs.inotify.max_user_instances=1024`",
+            limit("max_user_instances")
+        ),
+        Degraded::NoWatches => format!(
+            "no inotify watches left (fs.inotify.max_user_watches = {}): polling the files \
+             instead; raise it with `sysctl fs.inotify.max_user_watches=524288`",
+            limit("max_user_watches")
+        ),
+        Degraded::Remote(directory) => format!(
+            "'{}' is on a file system that does not report changes made elsewhere: polling the files",
+            directory.display()
+        ),
+        Degraded::Unwatchable(directory, error) => {
+            format!(
+                "'{}' cannot be watched ({}): polling the files",
+                directory.display(),
+                error.desc()
+            )
+        }
+    }
 }
 
 #[cfg(test)]

@@ -181,7 +181,8 @@ wire!(struct Seen { path, content, stamp });
 wire!(enum Stamp {
     0 => Absent,
     1 => File { device, inode, size, modified, changed },
-    2 => Tree(digest),
+    2 => Tree { digest, newest },
+    3 => Special(kind),
 });
 
 impl Record {
@@ -257,7 +258,8 @@ mod tests {
                     Stamp::File { device, inode, size, modified, changed }
                 }
             ),
-            any::<u64>().prop_map(Stamp::Tree),
+            any::<(u64, i64)>().prop_map(|(digest, newest)| Stamp::Tree { digest, newest }),
+            any::<u64>().prop_map(Stamp::Special),
         ]
     }
 

@@ -155,7 +155,7 @@ mod tests {
     const FILES: u32 = 3;
 
     fn stamp(version: usize) -> Stamp {
-        Stamp::Tree(version as u64)
+        Stamp::Special(version as u64)
     }
 
     /// What the program does.
