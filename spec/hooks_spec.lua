@@ -52,7 +52,10 @@ describe('the hook of', function()
 
   for _, case in ipairs {
     { 'dofile', { 'a.lua' }, 'read a.lua' },
-    { 'dofile', {} },
+    { 'dofile', {}, 'act' },
+    { 'dofile', { {} } },
+    { 'loadfile', {}, 'act' },
+    { 'loadfile', { nil, 't' }, 'act' },
     { 'loadfile', { 'a.lua', 't' }, 'read a.lua' },
     { 'loadfile', { 12 }, 'read 12' },
     { 'io.open', { 'f' }, 'read f' },

@@ -219,4 +219,53 @@ support.each_lua(function(lua)
       assert.equal('', program.stderr:unread())
     end)
   end)
+
+  describe('what the program has taken from its standard input', function()
+    -- Each takes the first line, or all of it, as x.
+    local ways = {
+      ['dofile()'] = 'dofile()',
+      ['dofile(nil)'] = 'dofile(nil)',
+      ['loadfile()'] = 'loadfile()()',
+      ['io.read()'] = '(loadstring or load)(io.read())()', -- the negative control
+      ['io.stdin:read()'] = '(loadstring or load)(io.stdin:read())()',
+      ['io.lines()'] = '(loadstring or load)(io.lines()())()',
+    }
+    for name, way in pairs(ways) do
+      it('is not asked for again: ' .. name, function()
+        local project = support.project { ['main.lua'] = prelude .. way .. "\ndofile 'a.lua'",
+          ['a.lua'] = "print('first', x)" }
+        project:age()
+        local program = lua:forkmon { '--quiet', '--overhead', '0.0001', 'main.lua', cwd = project.root,
+          stdin = 'pipe' }
+        program:write 'x = 1\n'
+        program:close_stdin()
+        program:expect_exactly 'first\t1\n'
+        project:write('a.lua', "print('second', x)")
+        program:expect_exactly 'second\t1\n'
+        program:stop()
+      end)
+    end
+
+    for name, way in pairs {
+      ['io.open'] = "(function() local f = io.open '/dev/tty' local t = f:read() f:close() return t end)()",
+      ['file:lines'] = "(function() local f = io.open '/dev/tty' local t = f:lines()() f:close() return t end)()",
+      ['io.lines'] = "(function() for line in io.lines '/dev/tty' do return line end end)()",
+      ['io.input'] = "(function() io.input '/dev/tty' local t = io.read() io.close(io.input()) return t end)()",
+      ['io.read'] = 'io.read()', -- the negative control
+      ['dofile'] = "(function() dofile '/dev/tty' return x end)()",
+    } do
+      it('or from its terminal is not asked for again: ' .. name, function()
+        local project = support.project { ['main.lua'] = prelude .. 'local typed = ' .. way
+          .. "\nprint(dofile 'a.lua', typed)", ['a.lua'] = "return 'first'" }
+        project:age()
+        local program = lua:forkmon { '--quiet', '--overhead', '0.0001', 'main.lua', cwd = project.root,
+          tty = true }
+        program:write(name == 'dofile' and "x = 'typed'\n\4" or 'typed\n')
+        program:expect 'first\ttyped\n'
+        project:write('a.lua', "return 'second'")
+        program:expect 'second\ttyped\n'
+        program:stop()
+      end)
+    end
+  end)
 end)

@@ -493,6 +493,29 @@ support.each_lua(function(lua)
     program:stop()
   end)
 
+  it('is not from while an event queue is open, whatever else of that kind was inherited', function()
+    local project = syscalls.project { ['main.lua'] = [[
+      io.stdout:setvbuf 'no'
+      local sys, forkmon = require 'syscalls', require 'forkmon'
+      local eventfd = sys.eventfd()
+      forkmon.enable { quiet = true, filter = '%.txt$' }
+      print(forkmon.checkpoint())
+      local epoll = sys.epoll()
+      print(forkmon.checkpoint())
+      sys.close(epoll, epoll)
+      print(forkmon.checkpoint())
+      sys.close(eventfd, eventfd)
+      print(eventfd == sys.epoll(), forkmon.checkpoint())
+      io.read()
+    ]] }
+    local env = lua:paths()
+    env.LUA_PATH = './?.lua;' .. env.LUA_PATH
+    local program = support.start { lua.interpreter, 'main.lua', cwd = project.root, env = env, stdin = 'pipe' }
+    local queue = 'nil\tan event queue is open, which a checkpoint cannot carry unless on_resume reopens it\n'
+    program:expect_exactly('false\n' .. queue .. 'false\ntrue\t' .. queue)
+    program:stop()
+  end)
+
   it('comes from before the first of two changes that the program makes to a file', function()
     local project = support.project {
       ['late.lua'] = 'print "late"',

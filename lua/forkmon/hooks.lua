@@ -104,6 +104,11 @@ local function befores(report, io, package)
   end
 
   -- What is read from a terminal or a pipe is gone: a run from before it would read what comes next.
+  local function load_file(value)
+    if value ~= nil then return read(value) end
+    report.act() -- it is standard input that is read
+  end
+
   local stdin, current_input = io.stdin, io.input
 
   -- The iterator consumes later, and out of sight.
@@ -134,7 +139,7 @@ local function befores(report, io, package)
   end
 
   local functions = {
-    base = { dofile = read, loadfile = read },
+    base = { dofile = load_file, loadfile = load_file },
     io = { open = open, lines = lines, input = read, output = output, popen = run, read = read_input },
     os = { remove = remove, rename = rename, execute = run, tmpname = act },
     package = { searchpath = look_up, loadlib = load_library },

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -55,6 +57,8 @@ int sys_dup2(lua_State *L) { return answer(L, dup2(number(L, 1), number(L, 2)));
 int sys_flock(lua_State *L) { return answer(L, flock(number(L, 1), number(L, 2))); }
 int sys_write(lua_State *L) { return answer(L, write(number(L, 1), text(L, 2), strlen(text(L, 2)))); }
 int sys_truncate(lua_State *L) { return answer(L, truncate(text(L, 1), number(L, 2))); }
+int sys_epoll(lua_State *L) { return answer(L, epoll_create1(0)); }
+int sys_eventfd(lua_State *L) { return answer(L, eventfd(0, 0)); }
 int sys_remove(lua_State *L) { return answer(L, unlink(text(L, 1))); }
 
 /* mount(source, target): the one shows what the other holds, to this process alone from now on. */

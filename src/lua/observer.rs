@@ -104,6 +104,7 @@ fn visit(lua: &Lua, (path, joins): (LuaString, bool)) -> Result<Value> {
     let path = absolute(&path.as_bytes());
     cover(&path);
     decide_queued(lua)?;
+    with(|program| program.reads(&path));
     if !is_watched(lua, &path)? {
         return Ok(Value::Nil);
     }

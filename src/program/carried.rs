@@ -46,6 +46,8 @@ struct Open {
     position: Option<i64>,
     /// The name of a file that the program writes anew from its beginning.
     rewritten: Option<PathBuf>,
+    /// What the kernel calls a thing without a type. All such things have one inode.
+    anonymous: Option<PathBuf>,
 }
 
 /// The files that the program emptied as it opened them to write and read (`w+`),
@@ -81,7 +83,20 @@ pub struct Descriptors {
 
 /// The files that were open before the program could open any.
 #[derive(Clone, Debug, Default)]
-pub struct Outside(HashSet<Identity>);
+pub struct Outside {
+    files: HashSet<Identity>,
+    /// What has no inode of its own is told by its number, and by what it is called.
+    anonymous: HashSet<(RawFd, PathBuf)>,
+}
+
+impl Outside {
+    fn has(&self, open: &Open) -> bool {
+        match &open.anonymous {
+            None => self.files.contains(&open.facts.identity),
+            Some(name) => self.anonymous.contains(&(open.descriptor, name.clone())),
+        }
+    }
+}
 
 /// What is carried into a clone, and what for.
 pub struct Carried {
@@ -152,7 +167,8 @@ impl Descriptors {
             let facts = descriptors::facts(descriptor).ok()?;
             let has_position = matches!(facts.kind, libc::S_IFREG | libc::S_IFDIR);
             let position = if has_position { descriptors::position(descriptor) } else { None };
-            Some(Open { descriptor, facts, position, rewritten: None })
+            let anonymous = (facts.kind == 0).then(|| name_of(descriptor).unwrap_or_default());
+            Some(Open { descriptor, facts, position, rewritten: None, anonymous })
         });
         Descriptors { open: open.collect(), unlisted }
     }
@@ -161,8 +177,7 @@ impl Descriptors {
     fn note_rewritten(&mut self, emptied: &Emptied) {
         for open in &mut self.open {
             if open.position.is_some() && open.is_rewritten(emptied.get(&open.descriptor)) {
-                open.rewritten =
-                    std::fs::read_link(format!("/proc/self/fd/{}", open.descriptor)).ok();
+                open.rewritten = name_of(open.descriptor).ok();
             }
         }
     }
@@ -173,7 +188,14 @@ impl Descriptors {
         let given = self.open.iter().filter(|open| {
             !only_standard || open.descriptor <= 2 || open.facts.kind != libc::S_IFIFO
         });
-        Outside(given.map(|open| open.facts.identity).collect())
+        let (anonymous, files): (Vec<_>, Vec<_>) = given.partition(|open| open.anonymous.is_some());
+        Outside {
+            files: files.into_iter().map(|open| open.facts.identity).collect(),
+            anonymous: anonymous
+                .into_iter()
+                .filter_map(|open| Some((open.descriptor, open.anonymous.clone()?)))
+                .collect(),
+        }
     }
 
     /// What, if anything, forbids a checkpoint. `reopens`: the program has said
@@ -182,7 +204,7 @@ impl Descriptors {
         if self.unlisted.is_some() {
             return self.unlisted;
         }
-        self.open.iter().filter(|open| !outside.0.contains(&open.facts.identity)).find_map(|open| {
+        self.open.iter().filter(|open| !outside.has(open)).find_map(|open| {
             match open.facts.kind {
                 libc::S_IFIFO => Some(Obstacle::Pipe),
                 libc::S_IFSOCK if !reopens && open.is_connection() => Some(Obstacle::Connection),
@@ -197,17 +219,15 @@ impl Descriptors {
     /// Whether nothing of the program's own is open: a parked copy then keeps no
     /// port, lock or file from whoever comes next.
     pub fn is_bare(&self, outside: &Outside) -> bool {
-        self.open.iter().all(|open| outside.0.contains(&open.facts.identity))
+        self.open.iter().all(|open| outside.has(open))
     }
 
     /// In a clone that is about to park: lets go of the connections that a resumed
     /// program will open anew, so that their peers see them end when the running
     /// one ends them. The resumed program finds them ended.
     pub fn sever(&self, outside: &Outside) {
-        let connections = self
-            .open
-            .iter()
-            .filter(|open| open.is_connection() && !outside.0.contains(&open.facts.identity));
+        let connections =
+            self.open.iter().filter(|open| open.is_connection() && !outside.has(open));
         for open in connections {
             let pair =
                 socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC);
@@ -224,8 +244,7 @@ impl Descriptors {
             .open
             .iter()
             .filter(|open| {
-                open.position.is_some()
-                    && (open.mode() == libc::O_RDONLY || !outside.0.contains(&open.facts.identity))
+                open.position.is_some() && (open.mode() == libc::O_RDONLY || !outside.has(open))
             })
             .collect();
         // Found out first: what has been opened again is shared with nothing.
@@ -254,6 +273,11 @@ impl Descriptors {
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
         self.open.iter().map(|open| open.descriptor)
     }
+}
+
+/// What the kernel says that a descriptor leads to.
+fn name_of(descriptor: RawFd) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{descriptor}"))
 }
 
 impl Open {

@@ -3,17 +3,23 @@
 //! The kernel counts what a process writes; what it opens takes the lowest free
 //! descriptor; the hooks tell of the rest (files removed, subprocesses, input consumed). Two
 //! looks that agree mean that nothing observable happened between them.
+//!
+//! What is read from a device or a FIFO is gone for a run from before it. It is an effect,
+//! at any time while one is open that the program has opened by a name.
 
 use crate::report;
-use crate::sys::descriptors::identity;
+use crate::sys::descriptors::{self, identity};
 use crate::sys::process::children_faults;
 use crate::sys::stdio;
-use rustc_hash::FxHasher;
+use nix::sys::stat::{FileStat, SFlag, major, stat};
+use rustc_hash::{FxHashSet, FxHasher};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::Read;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Whether anything observable has happened since the last checkpoint.
@@ -25,7 +31,15 @@ pub struct Effects {
     has_acted: bool,
     /// And may happen at any time without our hearing of it.
     may_act_unheard: bool,
+    /// The program has opened something of which what is read is gone.
+    consumes: bool,
+    /// Digests of paths at which there were files, when they were opened.
+    files: FxHashSet<u64>,
 }
+
+/// So many paths are known to be files. They are asked about once, as it takes a tenth of
+/// the time of an opening.
+const MOST_FILES: usize = 4096;
 
 /// What a clone that fails is taken back to.
 pub struct Former(Option<Footprint>, bool);
@@ -38,6 +52,8 @@ impl Effects {
             at_checkpoint: None,
             has_acted: false,
             may_act_unheard: false,
+            consumes: false,
+            files: FxHashSet::default(),
         }
     }
 
@@ -48,10 +64,30 @@ impl Effects {
         self.may_act_unheard |= from_now_on;
     }
 
+    /// Something is about to be opened for reading.
+    pub fn read(&mut self, path: &[u8]) {
+        let digest = crate::files::digest(path);
+        if self.files.contains(&digest) {
+            return;
+        }
+        if is_consumed_at(path) {
+            (self.has_acted, self.consumes) = (true, true);
+        } else {
+            if self.files.len() >= MOST_FILES {
+                self.files.clear();
+            }
+            self.files.insert(digest);
+        }
+    }
+
     /// Whether there has been one since the last checkpoint. Without one, always.
-    pub fn any(&self) -> bool {
+    pub fn any(&mut self) -> bool {
+        if self.consumes && !has_consumed_open() {
+            (self.has_acted, self.consumes) = (true, false);
+        }
         self.has_acted
             || self.may_act_unheard
+            || self.consumes
             || self
                 .at_checkpoint
                 .is_none_or(|before| !Footprint::now(&self.counters).is_same_as(&before))
@@ -128,6 +164,31 @@ impl Footprint {
     fn is_same_as(&self, before: &Footprint) -> bool {
         self.written.is_some() && self == before
     }
+}
+
+/// Whether what is read from here is gone: it is neither file nor folder, nor one of the
+/// devices that give the same at any time, as `/dev/null` does.
+fn is_consumed(found: &FileStat) -> bool {
+    match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFCHR => major(found.st_rdev) != MEMORY_DEVICES,
+        SFlag::S_IFIFO => true,
+        _ => false,
+    }
+}
+
+/// `null`, `zero`, `random` and the like have this major number.
+const MEMORY_DEVICES: u64 = 1;
+
+fn is_consumed_at(path: &[u8]) -> bool {
+    stat(Path::new(OsStr::from_bytes(path))).is_ok_and(|found| is_consumed(&found))
+}
+
+/// Whether one of those is open, besides the standard three.
+fn has_consumed_open() -> bool {
+    descriptors::open_numbers()
+        .into_iter()
+        .filter(|number| *number > 2)
+        .any(|number| is_consumed_at(format!("/proc/self/fd/{number}").as_bytes()))
 }
 
 /// A digest of what these descriptors are. In most programs there are none.

@@ -318,6 +318,13 @@ impl Program {
         self.effects.act(from_now_on);
     }
 
+    /// The program is about to open `path` to read it, be it a file or a device.
+    pub fn reads(&mut self, path: &[u8]) {
+        if self.is_active() && !self.known.holds(path) {
+            self.effects.read(path);
+        }
+    }
+
     /// Whether the supervisor finds what this process finds by a path.
     fn can_watch(&mut self) -> bool {
         if !self.is_active() {
