@@ -137,6 +137,10 @@ local report = {
   act = function(from_now_on, is_child)
     core.effect(from_now_on, is_child)
   end,
+
+  wait = function(begins)
+    core.wait(begins)
+  end,
 }
 
 --- Has C code observed, too. Returns what has the hooks of modules say which fields of a status are asked for, where

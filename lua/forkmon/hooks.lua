@@ -35,6 +35,7 @@ local hooks = {}
 --- the 'names' in a folder; what to call before that
 ---@field act fun(from_now_on: boolean?, is_child: boolean?) something else is about to happen that others can observe,
 --- or that cannot be done again; `from_now_on`: and may at any time after; `is_child`: a subprocess is started
+---@field wait fun(begins: boolean) a subprocess is about to be started, which the program waits for; or has ended
 
 --- A string as Lua's C functions take it: they take numbers too, and nothing from a zero byte on.
 local function string_of(value)
@@ -48,8 +49,8 @@ local function path_of(value)
   if value ~= '' then return value end
 end
 
---- What runs before the functions of each library.
-local function befores(report, io, package)
+--- What runs before the functions of each library. `is_alone`: C code is not observed, and os.execute is Lua's.
+local function befores(report, io, package, is_alone)
   local function read(value)
     local path = path_of(value)
     if path then return report.read(path) end
@@ -103,6 +104,19 @@ local function befores(report, io, package)
     report.act(false, true)
   end
 
+  -- In C code the start and the end of what is waited for are seen by themselves.
+  local waits = false
+
+  local function execute(command)
+    run()
+    waits = is_alone and string_of(command) ~= nil
+    if waits then report.wait(true) end
+  end
+
+  local function executed()
+    if waits then report.wait(false) end
+  end
+
   -- What is read from a terminal or a pipe is gone: a run from before it would read what comes next.
   local function load_file(value)
     if value ~= nil then return read(value) end
@@ -141,7 +155,7 @@ local function befores(report, io, package)
   local functions = {
     base = { dofile = load_file, loadfile = load_file },
     io = { open = open, lines = lines, input = read, output = output, popen = run, read = read_input },
-    os = { remove = remove, rename = rename, execute = run, tmpname = act },
+    os = { remove = remove, rename = rename, execute = execute, tmpname = act },
     package = { searchpath = look_up, loadlib = load_library },
   }
 
@@ -164,7 +178,7 @@ local function befores(report, io, package)
   -- In the order of the searchers: for Lua files, for C libraries, for C libraries that hold several modules.
   local searchers = { searcher('path', whole), searcher('cpath', whole), searcher('cpath', root) }
 
-  return functions, searchers, { read = act, lines = consume_lines }
+  return functions, searchers, { read = act, lines = consume_lines }, { execute = is_alone and executed or nil }
 end
 
 --- The slots of the three searchers that reach files, and of the one for package.preload. Other searchers may have been
@@ -244,10 +258,13 @@ function hooks.install(globals, hook, report, clock, hint)
     end
   end
 
-  local functions, befores_of_searchers, befores_of_stdin = befores(report, globals.io, package)
+  -- Of a Lua function in its place, the end is not heard of.
+  local execute = globals.os.execute
+  local is_alone = not hint and type(execute) == 'function' and getinfo(execute, 'S').what == 'C'
+  local functions, befores_of_searchers, befores_of_stdin, afters = befores(report, globals.io, package, is_alone)
   for library, names in pairs(functions) do
     local place = library == 'base' and globals or globals[library]
-    for name, before in pairs(names) do replace(place, name, before) end
+    for name, before in pairs(names) do replace(place, name, before, nil, nil, afters[name]) end
   end
   local searchers = package.searchers or package.loaders
   local slots, preload = searcher_slots(searchers)

@@ -21,8 +21,8 @@ use super::layers::{
 use crate::files::Stamp;
 use crate::files::answer::{ALL, Answer, Question};
 use crate::files::path::{absolute, absolute_from};
-use crate::program::Change;
 use crate::program::asking::folder_stamp;
+use crate::program::{Change, Program};
 use crate::sys::lua::take_hint;
 use crate::sys::memory::is_set_aside;
 use crate::sys::slots::{self, Act, Call, Folder, Observer, Outcome, Place, Verdict};
@@ -125,6 +125,12 @@ impl Observer for Native {
                 changes(place, act);
                 Verdict::Pass
             }
+            Call::Run { starts, .. } => {
+                if starts {
+                    enabled::try_with(Program::awaits_child);
+                }
+                Verdict::Tell
+            }
             Call::Stat { place, follow, fields } => {
                 let hint = take_hint(place.path.as_ptr() as usize);
                 let fields = hint.filter(|fields| *fields != 0).map_or(fields, Fields);
@@ -141,7 +147,13 @@ impl Observer for Native {
         }
     }
 
-    fn after(&self, _: &Call, outcome: &Outcome) {
+    fn after(&self, call: &Call, outcome: &Outcome) {
+        if let Call::Run { ends, .. } = *call {
+            if ends || matches!(outcome, Outcome::Failed(_)) {
+                enabled::try_with(Program::has_awaited_child);
+            }
+            return;
+        }
         let Some(asked) = self.asked.take() else { return };
         let Asked { path, question, folder, checkpoint, is_decided } = asked;
         let answer = match (*outcome, question) {

@@ -88,6 +88,16 @@ pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
         }),
     )?;
     add(
+        "wait",
+        lua.create_function(|_, begins: bool| {
+            with_memory(|program| match begins {
+                true => program.awaits_child(),
+                false => program.has_awaited_child(),
+            });
+            Ok(())
+        }),
+    )?;
+    add(
         "clock",
         lua.create_function(|_, _: MultiValue| {
             Ok(with(|program| program.processor_time()).unwrap_or_default().as_secs_f64())

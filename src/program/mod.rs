@@ -260,6 +260,23 @@ impl Program {
         self.place.start_child();
     }
 
+    /// A subprocess is about to be started, which the program waits for: what that does to
+    /// files may be the program's own doing. Waits until the supervisor knows, as with
+    /// [`Program::wrote`].
+    pub fn awaits_child(&mut self) {
+        if self.is_active() && self.place.await_child() {
+            self.channel.send(&Record::Awaits);
+            self.channel.await_read();
+        }
+    }
+
+    /// It has ended.
+    pub fn has_awaited_child(&mut self) {
+        if self.is_active() && self.place.has_awaited_child() {
+            self.channel.send(&Record::Awaited);
+        }
+    }
+
     /// The last subprocess has read a file: it is a dependency of the checkpoint before that was
     /// started. False when it cannot be one.
     pub fn depends(&mut self, path: &[u8]) -> bool {

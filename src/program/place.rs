@@ -14,6 +14,8 @@ pub struct Place {
     next: Index,
     /// The last subprocess.
     child: Option<Child>,
+    /// How many subprocesses it waits for.
+    awaited: u32,
     /// The directory in which the program began, by device and inode.
     birthplace: Option<(u64, u64)>,
     /// What absolute paths begin at for the supervisor.
@@ -27,6 +29,7 @@ impl Place {
             current: None,
             next: 0,
             child: None,
+            awaited: 0,
             birthplace: Stamp::of_file(b".").identity(),
             root: Root::of_this_process(),
         }
@@ -45,6 +48,19 @@ impl Place {
     /// The last subprocess.
     pub fn child(&self) -> Option<Child> {
         self.child
+    }
+
+    /// The program waits for one more subprocess. Returns whether it is the only one.
+    pub fn await_child(&mut self) -> bool {
+        self.awaited += 1;
+        self.awaited == 1
+    }
+
+    /// One has ended. Returns whether that was the last.
+    pub fn has_awaited_child(&mut self) -> bool {
+        let was_last = self.awaited == 1;
+        self.awaited = self.awaited.saturating_sub(1);
+        was_last
     }
 
     /// The next checkpoint is about to be taken: returns its number.

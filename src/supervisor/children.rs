@@ -104,6 +104,7 @@ impl Supervisor {
             self.judge(path, Touch::default());
         }
         self.sight.forget_announced();
+        self.waited();
         self.outlets.emit("exit", |event| event.plain("status", status));
         self.have_spare();
         self.feed(Event::Ended(status));

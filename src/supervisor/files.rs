@@ -5,7 +5,9 @@ use super::machine::Event;
 use super::sight::Glance;
 use super::trace::shown;
 use super::verdict::Verdict;
-use crate::files::{PathId, Touch};
+use super::waits::Doer;
+use crate::files::answer::{ALL, Answer, Question};
+use crate::files::{PathId, Touch, content_digest};
 
 impl Supervisor {
     /// Judges what events have touched.
@@ -49,15 +51,59 @@ impl Supervisor {
                     known.stamp = stamp;
                 }
                 self.sight.let_go(path);
+                self.pending.waits().settled(self.sight.path(path));
                 self.feed(Event::Touched);
             }
             Verdict::Busy(until) => {
+                self.pending.waits().notice(self.sight.path(path), self.birth.now());
                 self.sight.hold(path, until);
                 self.feed(Event::Touched);
             }
-            Verdict::Changed => {
+            Verdict::Changed => self.attribute(path),
+        }
+    }
+
+    /// A file is not what the program saw: that may be the doing of a subprocess that it waits
+    /// for, and so its own.
+    fn attribute(&mut self, path: PathId) {
+        if self.pending.holds(path) {
+            return self.change(path);
+        }
+        let (name, now) = (self.sight.path(path), self.birth.now());
+        let doer = self.pending.waits().change(name, now, || content_of(name));
+        self.outlets.trace("doer", || format!("{doer:?} {}", shown(name)));
+        match doer {
+            Doer::Another => {
                 self.sight.let_go(path);
                 self.change(path);
+            }
+            Doer::Unclear(until) => self.sight.hold(path, until),
+            Doer::Subprocess { by_habit } => {
+                if by_habit {
+                    let name = String::from_utf8_lossy(name);
+                    let text = format!(
+                        "'{name}' is another each time a subprocess has run that the program waits \
+                         for: from now on that counts as the program's own doing"
+                    );
+                    self.outlets.warn(&text);
+                }
+                if let Some(known) = self.timeline.dependency_mut(path) {
+                    let stamp = self.sight.stamp(path, known.stamp);
+                    self.sight.restate(path, known, stamp, now);
+                }
+                self.sight.let_go(path);
+                self.feed(Event::Touched);
+            }
+        }
+    }
+
+    /// The program waits for no subprocess any more: what was put off is to be looked at.
+    pub(super) fn waited(&mut self) {
+        let now = self.now();
+        for name in self.pending.waits().end() {
+            let numbers: Vec<PathId> = self.sight.numbers(&name).collect();
+            for path in numbers {
+                self.sight.hold(path, now);
             }
         }
     }
@@ -139,6 +185,14 @@ impl Supervisor {
             self.decide();
         }
     }
+}
+
+/// A digest of what is in a file or in a folder.
+pub(super) fn content_of(path: &[u8]) -> Option<u64> {
+    content_digest(path).or_else(|| match Answer::ask(path, &Question::Names { most: ALL }) {
+        Answer::Names(names) => Some(names.digest),
+        _ => None,
+    })
 }
 
 /// What the events tell, in words.

@@ -13,7 +13,7 @@
 //! | `sight` | watched paths, and what is going on there; `verdict` judges |
 //! | `timeline` | the checkpoints of the run, and what depends on them |
 //! | `former` | what the run before had read |
-//! | `pending` | changes that are to be acted on |
+//! | `pending` | changes that are to be acted on; `waits`: which may be the doing of subprocesses |
 //! | `agenda` | events, and the `machine` that decides |
 //! | `run` | the present run |
 //! | `copies` | the parked processes |
@@ -42,6 +42,7 @@ mod tally;
 mod timeline;
 mod trace;
 mod verdict;
+mod waits;
 mod words;
 
 use crate::report;

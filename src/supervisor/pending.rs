@@ -2,6 +2,7 @@
 
 use super::machine::Time;
 use super::timeline::{Fits, Part, Target, Timeline};
+use super::waits::Waits;
 use crate::files::PathId;
 use crate::wire::record::Index;
 use rustc_hash::FxHashMap;
@@ -29,6 +30,7 @@ pub struct Pending {
     /// Somebody has asked for the end.
     end: bool,
     streak: Streak,
+    waits: Waits,
 }
 
 /// The file that led to the last resumes, since when, and to how many.
@@ -50,6 +52,11 @@ pub struct Taken {
 }
 
 impl Pending {
+    /// What is known of the subprocesses that the program waits for: whose doing a change may be.
+    pub fn waits(&mut self) -> &mut Waits {
+        &mut self.waits
+    }
+
     /// A path has changed; false when that was known.
     pub fn add(&mut self, path: PathId) -> bool {
         self.first_change.get_or_insert_with(Instant::now);

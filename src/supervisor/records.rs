@@ -1,5 +1,6 @@
 //! What the program says: records from the board, taken in order.
 
+use super::files::content_of;
 use super::timeline::{Checkpoint, Dependency, Part, Target};
 use super::trace::shown;
 use super::verdict::is_seen_both_ways;
@@ -23,9 +24,10 @@ impl Supervisor {
     pub(super) fn drain(&mut self, opened: &mut Vec<PathId>) {
         while let Some(bytes) = self.inbox.peek() {
             let record = Record::decode(&bytes);
-            if let Some(Record::Wrote { .. }) = record {
+            if let Some(Record::Wrote { .. } | Record::Awaits | Record::Awaited) = record {
                 // The program waits until this is taken out: what has happened to
-                // files by now is not what it is about to do.
+                // files by now is not what it is about to do, and what a subprocess has
+                // done to them is known before the end of that is.
                 self.judge_touched();
                 self.sight.read();
                 self.judge_touched();
@@ -45,6 +47,7 @@ impl Supervisor {
                 // A checkpoint that could not clone itself went on instead.
                 self.timeline.remove(pid);
                 self.run.is_now(pid);
+                self.pending.waits().stop();
                 self.configure(settings);
                 if self.agenda.machine().is_waking() {
                     self.resumed();
@@ -105,6 +108,8 @@ impl Supervisor {
                     self.change(id);
                 }
             }
+            Record::Awaits => self.pending.waits().begin(self.birth.now(), content_of),
+            Record::Awaited => self.waited(),
             Record::Warned(text) => {
                 self.outlets.emit("warning", |event| event.string("text", &text));
             }

@@ -43,6 +43,7 @@ impl Supervisor {
         let cause_id = cause;
         let told = cause.map(|path| (self.became(path), self.others_than(path), self.lists(path)));
         let cause = cause.map(|path| self.sight.path(path).to_vec());
+        self.pending.waits().resumed();
         let Taken { changed, since, fits } =
             self.pending.take(|path| self.sight.path(path).to_vec());
         if self.settings.clear {

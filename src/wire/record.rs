@@ -156,6 +156,10 @@ pub enum Record {
     },
     /// The program has printed a warning.
     Warned(Vec<u8>),
+    /// The program is about to start a subprocess, and to wait for it.
+    Awaits,
+    /// It waits for none any more.
+    Awaited,
 }
 
 /// The tag of the record that is also written path by path.
@@ -173,6 +177,8 @@ wire!(enum Record {
     9 => Told { checkpoint, path, question, answer },
     10 => Anew { checkpoint, path, stamp, content },
     11 => Unfit { checkpoint, path, never },
+    12 => Awaits,
+    13 => Awaited,
 });
 wire!(struct Part { offset, line, digest, stamp, content });
 wire!(struct Worth { explicit, hot, separated });
@@ -337,6 +343,8 @@ mod tests {
                 .prop_map(|(settings, events, began)| Record::Started { settings, events, began }),
             settings().prop_map(Record::Configured),
             path().prop_map(Record::Warned),
+            Just(Record::Awaits),
+            Just(Record::Awaited),
             any::<Option<Index>>().prop_map(|after| Record::Outdated { after }),
             (any::<(Index, Option<u64>)>(), path(), stamp()).prop_map(
                 |((checkpoint, content), path, stamp)| {

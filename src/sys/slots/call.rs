@@ -61,6 +61,13 @@ pub enum Call<'a> {
         /// Which.
         place: Place<'a>,
     },
+    /// Have a shell run a command.
+    Run {
+        /// It is started.
+        starts: bool,
+        /// It has ended when the call returns.
+        ends: bool,
+    },
     /// Change something by its path.
     Change {
         /// What.

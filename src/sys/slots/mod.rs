@@ -2,7 +2,7 @@
 //!
 //! Theory of operation. The interpreter and its libraries reach `open`, `stat`, `opendir` and the
 //! like through import slots, which can be written to (`objects`). Each gets a function
-//! of ours (`glibc`: `opens`, `asks`, `lists`, `changes`, `loads`) that tells an observer what is about to
+//! of ours (`glibc`: `opens`, `asks`, `lists`, `changes`, `loads`, `runs`) that tells an observer what is about to
 //! happen, makes the call, and tells what came of it, if that is wanted. Only the program's one
 //! thread is served, and only in the process that is the program (`served`); any other call goes
 //! straight through. Our own code and libc reach the originals.

@@ -9,6 +9,7 @@ mod looks;
 mod objects;
 mod opens;
 mod raw;
+mod runs;
 mod served;
 mod table;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub fn look() -> Found {
         changes::WITH_TWO,
         loads::HOOKS,
         raw::HOOKS,
+        runs::HOOKS,
     ]);
     looks::look()
 }

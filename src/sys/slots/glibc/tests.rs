@@ -135,6 +135,11 @@ int c_found(const char *path) {
   int (*function)(const char *, int) = dlsym(RTLD_DEFAULT, "access");
   return function(path, F_OK) ? -errno : 0;
 }
+int c_system(const char *path) { return system("exit 3") >> 8 == 3 && path ? 0 : 1; }
+int c_popen(const char *path) {
+  FILE *pipe = popen("exit 4", "r");
+  return pipe && pclose(pipe) >> 8 == 4 && path ? 0 : 1;
+}
 int c_next(const char *path) { return dlsym(RTLD_NEXT, "access") != NULL && path ? 0 : 1; }
 int c_load(const char *path) {
   void *library = dlopen(path, RTLD_NOW);
@@ -194,6 +199,7 @@ impl Observer for Log {
             Call::List { place } => format!("list {}", short(place)),
             Call::Load { place } => format!("load {}", short(place)),
             Call::Change { place, act } => format!("{act:?} {}", short(place)),
+            Call::Run { starts, ends } => format!("run {starts} {ends}"),
         });
         Verdict::Tell
     }
@@ -324,6 +330,9 @@ fn what_c_code_asks_is_heard_and_answered_as_before() {
         assert_eq!(bench.log.take()[2..], [&at[..], "size 4"]);
         bench.expect("c_found", "a.txt", 0, &["access a.txt 0 false", "done"]);
         bench.expect("c_next", "a.txt", 0, &[]);
+        bench.expect("c_system", "a.txt", 0, &["run true true", "done"]);
+        let piped = ["run true false", "done", "run false true", "done"];
+        bench.expect("c_popen", "a.txt", 0, &piped);
     }
 }
 
