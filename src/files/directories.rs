@@ -4,7 +4,7 @@ use super::touch::PathId;
 use inotify::WatchDescriptor;
 use rustc_hash::FxHashMap;
 use std::ops::{Index, IndexMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A directory, as the paths in it spell it.
 pub struct Directory {
@@ -43,6 +43,12 @@ impl Directories {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// The places of those whose real path is this one, or below.
+    pub fn at_or_below<'a>(&'a self, real: &'a Path) -> impl Iterator<Item = usize> + 'a {
+        let places = self.list.iter().enumerate();
+        places.filter(move |(_, folder)| folder.real.starts_with(real)).map(|(at, _)| at)
     }
 
     /// The place in the list of the directory of this spelling, and whether it is new there:

@@ -173,6 +173,17 @@ impl Stamp {
         }
     }
 
+    /// Whether nothing tells them apart but the time of the last change of any kind.
+    pub fn is_but_touched(&self, other: &Stamp) -> bool {
+        let settled = |stamp: &Stamp| match *stamp {
+            Stamp::File { device, inode, size, modified, .. } => {
+                Some((device, inode, size, modified))
+            }
+            _ => None,
+        };
+        settled(self).is_some() && settled(self) == settled(other)
+    }
+
     /// Whether both are of one file, changed or not, or both of directories.
     pub fn is_same_file(&self, other: &Stamp) -> bool {
         matches!((self, other), (Stamp::Tree { .. }, Stamp::Tree { .. }))

@@ -12,6 +12,7 @@ use super::touch::{Degraded, PathId, Touch};
 use inotify::{EventMask, Inotify, WatchDescriptor};
 use nix::errno::Errno;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -138,6 +139,35 @@ impl Watcher {
     /// has a number of its own for that. Returns what [`Watcher::add`] does.
     pub fn add_besides(&mut self, path: &[u8], reach: Reach) -> (PathId, Option<Stamp>) {
         self.begin(path.into(), reach, false)
+    }
+
+    /// The watched paths that lead to what an absolute path leads to or, if that is a folder,
+    /// to what is below: whatever they are spelled like.
+    pub fn leading_to(&self, path: &[u8]) -> Vec<PathId> {
+        let path = Path::new(OsStr::from_bytes(path));
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Vec::new();
+        };
+        let Ok(parent) = parent.canonicalize() else { return Vec::new() };
+        let mut found = FxHashSet::default();
+        let mut folders = Vec::new();
+        if let Some(wd) = self.watched.get(&parent) {
+            for subject in self.table.touched(wd, name.as_bytes()) {
+                match subject {
+                    Subject::Path(id) => {
+                        found.insert(id);
+                    }
+                    Subject::Directory(directory) => folders.push(directory),
+                }
+            }
+        }
+        let real = parent.join(name);
+        folders.extend(self.directories.at_or_below(&real));
+        while let Some(folder) = folders.pop() {
+            found.extend(&self.directories[folder].members);
+            folders.extend(&self.directories[folder].below);
+        }
+        found.into_iter().collect()
     }
 
     /// What is there, where no further look is needed to know.

@@ -3,6 +3,7 @@
 //! It lives in the program's memory, as what is known of files does.
 
 use super::listings::Listings;
+use super::names::Names;
 use crate::files::Stamp;
 use crate::files::answer::{Answer, Question};
 use rustc_hash::FxHashMap;
@@ -12,6 +13,7 @@ use rustc_hash::FxHashMap;
 pub struct Answers {
     told: FxHashMap<Vec<u8>, Vec<Told>>,
     listings: Listings,
+    names: Names,
 }
 
 /// An answer.
@@ -37,7 +39,9 @@ impl Answers {
             return false;
         }
         let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1);
-        self.told.contains_key(path) || path.get(..end).is_some_and(|it| self.told.contains_key(it))
+        self.told.contains_key(path)
+            || path.get(..end).is_some_and(|it| self.told.contains_key(it))
+            || self.names.may_concern(path)
     }
 
     /// Whether this question was asked before and has this answer still.
@@ -54,7 +58,11 @@ impl Answers {
     pub fn insert(&mut self, path: &[u8], new: Told) {
         let all = match self.told.get_mut(path) {
             Some(all) => all,
-            None => self.told.entry(path.to_vec()).or_default(),
+            None => {
+                // Which file it is, somebody has looked at just now: this costs little.
+                self.names.add(path, Stamp::of_file(path));
+                self.told.entry(path.to_vec()).or_default()
+            }
         };
         match all.iter_mut().find(|told| told.question == new.question) {
             Some(told) => *told = new,

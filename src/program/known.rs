@@ -3,6 +3,7 @@
 //! It lives in the program's memory, so a resume takes it back together with everything
 //! else: a resumed program has seen exactly what had been seen at its checkpoint.
 
+use super::names::Names;
 use super::scout::{Candidate, Trail};
 use super::searches::{Missed, Search, Searches};
 use crate::files::path::LONGEST_PATH;
@@ -19,6 +20,7 @@ pub struct Known {
     /// What these have found empty.
     missed: Missed,
     views: Views,
+    names: Names,
 }
 
 impl Known {
@@ -27,21 +29,23 @@ impl Known {
         self.paths.contains(path)
     }
 
-    /// Whether a path may be recorded, be it as a place where nothing was.
-    pub fn may_hold(&self, path: &[u8]) -> bool {
-        self.holds(path) || self.missed.may_hold(path)
+    /// False only when nothing that becomes of `path` concerns one that is recorded, be that
+    /// as a place where nothing was, or by another path that leads there.
+    pub fn may_concern(&self, path: &[u8]) -> bool {
+        self.holds(path) || self.missed.may_hold(path) || self.names.may_concern(path)
     }
 
-    /// A path is recorded.
-    pub fn insert(&mut self, path: &[u8]) {
+    /// A path is recorded, at which there is what has this stamp.
+    pub fn insert(&mut self, path: &[u8], stamp: Stamp) {
         self.paths.insert(path.to_vec());
+        self.names.add(path, stamp);
     }
 
     /// A place that a search has looked at is recorded.
     pub fn insert_place(&mut self, place: &Candidate) {
         match place.stamp {
             Stamp::Absent => self.missed.insert(place.path),
-            _ => self.insert(place.path),
+            stamp => self.insert(place.path, stamp),
         }
     }
 
@@ -111,7 +115,7 @@ mod tests {
             known.note_search(&SEARCH, &trail);
             prop_assert!(known.new_places(&SEARCH, &trail).is_empty());
             for (path, is_there, watched) in &places {
-                prop_assert!(!watched || known.may_hold(path.as_bytes()));
+                prop_assert!(!watched || known.may_concern(path.as_bytes()));
                 prop_assert!(!(*watched && *is_there) || known.holds(path.as_bytes()));
             }
         }

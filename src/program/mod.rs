@@ -22,6 +22,7 @@ mod declined;
 mod effects;
 mod known;
 mod listings;
+mod names;
 mod park;
 mod place;
 mod placement;
@@ -143,6 +144,12 @@ impl Program {
         if self.known.holds(path) {
             return None;
         }
+        if let Some(before) = self.writes.made_after(path) {
+            // Whoever edits it finds it made again, as a run from the start would.
+            self.announce(path, stamp);
+            self.note_after(before, path, stamp);
+            return None;
+        }
         let resume = if joins { None } else { self.stop(path, stamp) };
         let stamp = if resume.is_some() { Stamp::of_file(path) } else { stamp };
         self.announce(path, stamp);
@@ -177,7 +184,7 @@ impl Program {
         let Some(found) = self.known.find(path, stamp) else { return };
         if !self.known.holds(&found) {
             self.announce(&found, stamp);
-            self.known.insert(&found);
+            self.known.insert(&found, stamp);
             self.depend(checkpoint, [(&found[..], stamp)]);
         }
     }
@@ -193,6 +200,7 @@ impl Program {
         // Named for the file that is found, which is the last.
         let last = new.last()?;
         self.interrupt_listings();
+        let joins = joins || self.writes.made_after(last.path).is_some();
         let resume = if joins { None } else { self.stop(last.path, last.stamp) };
         if resume.is_none() {
             self.record_places(search, trail, &new);
@@ -218,7 +226,14 @@ impl Program {
             self.announce(place.path, place.stamp);
             self.known.insert_place(place);
         }
-        self.depend(self.place.current(), new.iter().map(|place| (place.path, place.stamp)));
+        let of_others = |place: &&Candidate| self.writes.made_after(place.path).is_none();
+        let others = new.iter().filter(of_others).map(|place| (place.path, place.stamp));
+        self.depend(self.place.current(), others.collect::<Vec<_>>());
+        for place in new {
+            if let Some(before) = self.writes.made_after(place.path) {
+                self.depend(before, [(place.path, place.stamp)]);
+            }
+        }
         self.known.note_search(search, trail);
     }
 
@@ -287,7 +302,7 @@ impl Program {
         let child = self.place.child();
         let checkpoint = child.map_or(self.place.current(), |child| child.checkpoint);
         let is_sure = child.is_none_or(|child| child.has_read(stamp));
-        self.known.insert(path);
+        self.known.insert(path, stamp);
         if is_sure || self.channel.board().is_hot(path) {
             self.depend(checkpoint, [(path, stamp)]);
         } else {
@@ -308,13 +323,16 @@ impl Program {
         if !can_succeed(path, change) {
             return false;
         }
+        // By a name that leads elsewhere in every process, such as `/dev/fd/7`.
+        let found = self.known.find(path, Stamp::of_file(path));
+        let path = found.as_deref().unwrap_or(path);
         self.interrupt_listings();
         if let Some(before) = self.writes.note(path, change, self.place.current()) {
             self.channel.send(&Record::Outdated { after: before });
             self.place.fall_back(before);
             self.effects.act(false);
         }
-        if (self.known.may_hold(path) || self.answers.concern(path)) && self.can_watch() {
+        if (self.known.may_concern(path) || self.answers.concern(path)) && self.can_watch() {
             self.channel.send(&Record::Wrote { path: path.to_vec() });
             self.channel.await_read();
         }
@@ -413,8 +431,13 @@ impl Program {
     }
 
     fn note(&mut self, path: &[u8], stamp: Stamp) {
-        self.known.insert(path);
-        self.depend(self.place.current(), [(path, stamp)]);
+        self.note_after(self.place.current(), path, stamp);
+    }
+
+    /// The same, with the checkpoint that it belongs to.
+    fn note_after(&mut self, checkpoint: Option<Index>, path: &[u8], stamp: Stamp) {
+        self.known.insert(path, stamp);
+        self.depend(checkpoint, [(path, stamp)]);
     }
 
     /// Tells the supervisor what paths looked like before they are opened.

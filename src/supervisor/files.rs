@@ -69,7 +69,11 @@ impl Supervisor {
         if self.pending.holds(path) {
             return self.change(path);
         }
-        let (name, now) = (self.sight.path(path), self.birth.now());
+        let now = self.now();
+        if let Some(until) = self.pending.brake(self.sight.path(path), now) {
+            return self.sight.hold(path, until);
+        }
+        let name = self.sight.path(path);
         let doer = self.pending.waits().change(name, now, || content_of(name));
         self.outlets.trace("doer", || format!("{doer:?} {}", shown(name)));
         match doer {
@@ -175,6 +179,9 @@ impl Supervisor {
                 // From now on every write shows in the stamp.
                 known.content = None;
             }
+        }
+        if !self.agenda.machine().is_waking() {
+            self.sight.read_some(&mut self.timeline, now);
         }
         let is_due = self.copies.deadline().is_some_and(|at| now >= at);
         if is_due && !self.agenda.machine().is_waking() {

@@ -94,7 +94,13 @@ mod tests {
     fn forgotten(id: PathId) -> Vec<(PathId, Dependency)> {
         vec![(
             id,
-            Dependency { checkpoint: Some(7), stamp: stamp(1), content: Some(3), asked: None },
+            Dependency {
+                checkpoint: Some(7),
+                stamp: stamp(1),
+                content: Some(3),
+                digest: None,
+                asked: None,
+            },
         )]
     }
 
@@ -103,11 +109,22 @@ mod tests {
         let mut former = Former::default();
         former.rewound([forgotten(1), forgotten(2)].concat(), 4);
         former.read(2);
-        let known =
-            Dependency { checkpoint: Some(4), stamp: stamp(1), content: Some(3), asked: None };
+        let known = Dependency {
+            checkpoint: Some(4),
+            stamp: stamp(1),
+            content: Some(3),
+            digest: None,
+            asked: None,
+        };
         assert_eq!(former.revive(as_9), [(1, known)]);
         former.rewound(forgotten(1), 4);
-        let known = Dependency { checkpoint: Some(4), stamp: stamp(9), content: None, asked: None };
+        let known = Dependency {
+            checkpoint: Some(4),
+            stamp: stamp(9),
+            content: None,
+            digest: None,
+            asked: None,
+        };
         assert_eq!(former.revive(as_9), [(1, known)]);
         // Read meanwhile, it may count once more.
         former.read(1);
@@ -119,7 +136,13 @@ mod tests {
     fn a_command_that_is_run_anew_reads_what_is_there_by_then() {
         let mut former = Former::default();
         former.restarted(forgotten(1), as_9);
-        let known = Dependency { checkpoint: Some(0), stamp: stamp(9), content: None, asked: None };
+        let known = Dependency {
+            checkpoint: Some(0),
+            stamp: stamp(9),
+            content: None,
+            digest: None,
+            asked: None,
+        };
         assert_eq!(former.revive(as_9), [(1, known)]);
         former.restarted(forgotten(1), as_9);
         former.forget_unread();

@@ -30,6 +30,7 @@ mod files;
 mod former;
 mod inbox;
 mod machine;
+mod on_disk;
 mod outlets;
 mod pending;
 mod records;

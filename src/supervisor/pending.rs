@@ -13,6 +13,13 @@ use std::time::{Duration, Instant};
 pub const LOOP_TIMES: u32 = 200;
 pub const LOOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long the next change is put off then; twice as long each time, up to `LONGEST_PAUSE`.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A change that comes so long after the resume for the one before was not its doing.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// What the next resume is for.
 #[derive(Debug, Default)]
 pub struct Pending {
@@ -39,6 +46,12 @@ struct Streak {
     path: Vec<u8>,
     since: Time,
     times: u32,
+    /// When the last of them was begun.
+    last: Time,
+    /// How long the next change is put off; not at all at first.
+    pause: Duration,
+    /// Until when the present one is.
+    until: Option<Time>,
 }
 
 /// What a resume is for.
@@ -145,11 +158,36 @@ impl Pending {
     /// does not save like this, and is to be told once what probably does.
     pub fn is_loop(&mut self, cause: &[u8], now: Time) -> bool {
         let streak = &mut self.streak;
-        if streak.path != cause || now - streak.since > LOOP_WITHIN {
-            *streak = Streak { path: cause.to_vec(), since: now, times: 0 };
+        let is_over = streak.pause.is_zero() && now.saturating_sub(streak.since) > LOOP_WITHIN;
+        if streak.path != cause || is_over {
+            *streak = Streak { path: cause.to_vec(), since: now, ..Streak::default() };
         }
+        (streak.last, streak.until) = (now, None);
         streak.times += 1;
-        streak.times == LOOP_TIMES
+        let is_loop = streak.times == LOOP_TIMES;
+        if is_loop {
+            streak.pause = FIRST_PAUSE;
+        }
+        is_loop
+    }
+
+    /// A file has changed. Until when that is put off, as it goes round and round: nothing is
+    /// lost, and the machine has its peace.
+    pub fn brake(&mut self, path: &[u8], now: Time) -> Option<Time> {
+        let streak = &mut self.streak;
+        if streak.pause.is_zero() || streak.path != path {
+            return None;
+        }
+        if let Some(until) = streak.until {
+            return Some(until).filter(|until| now < *until);
+        }
+        if now.saturating_sub(streak.last) > QUIET {
+            *streak = Streak::default();
+            return None;
+        }
+        let until = now + streak.pause;
+        (streak.until, streak.pause) = (Some(until), LONGEST_PAUSE.min(streak.pause * 2));
+        Some(until)
     }
 }
 
@@ -180,6 +218,7 @@ mod tests {
                 checkpoint: Some(index),
                 stamp: Stamp::Absent,
                 content: None,
+                digest: None,
                 asked: None,
             };
             timeline.depend(index, known);
@@ -211,6 +250,30 @@ mod tests {
         let mut pending = Pending::default();
         pending.add(9);
         assert_eq!(pending.target(&timeline()), (Target::Start, Some(9)));
+    }
+
+    #[test]
+    fn what_goes_round_and_round_does_so_ever_more_slowly() {
+        let ms = Duration::from_millis;
+        let mut pending = Pending::default();
+        let (mut now, mut resumes) = (0, 0);
+        // Each run leads to a change 5 ms later.
+        while now < 600_000 {
+            now += 5;
+            if let Some(until) = pending.brake(b"/f", ms(now)) {
+                assert_eq!(pending.brake(b"/g", ms(now)), None);
+                assert_eq!(pending.brake(b"/f", ms(now + 1)), Some(until), "put off once");
+                now = until.as_millis() as u64;
+                assert_eq!(pending.brake(b"/f", until), None, "and then it counts");
+            }
+            pending.is_loop(b"/f", ms(now));
+            resumes += 1;
+        }
+        assert!(resumes < LOOP_TIMES + 20, "{resumes}");
+        // Somebody edits it, much later.
+        assert_eq!(pending.brake(b"/f", ms(now + 5000)), None);
+        pending.is_loop(b"/f", ms(now + 5000));
+        assert_eq!(pending.brake(b"/f", ms(now + 5010)), None);
     }
 
     #[test]

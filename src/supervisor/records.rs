@@ -83,8 +83,10 @@ impl Supervisor {
             }
             Record::Wrote { path } => {
                 self.outlets.trace("announced", || shown(&path));
-                self.sight.announce(&path, self.run.program(), self.birth.now());
-                self.leave_out(&path);
+                let same = self.timeline.of_file(Stamp::of_file(&path));
+                let (program, now) = (self.run.program(), self.birth.now());
+                let listings = self.sight.announce(&path, same, program, now);
+                self.leave_out(&path, &listings);
             }
             Record::Configured(settings) => self.configure(settings),
             Record::Outdated { after } => {
@@ -162,7 +164,7 @@ impl Supervisor {
         }
         let (id, found) = self.sight.open(&path, |id| self.timeline.dependency(id).is_some());
         self.former.read(id);
-        let told = Dependency { checkpoint, stamp, content, asked: None };
+        let told = Dependency { checkpoint, stamp, content, digest: None, asked: None };
         let dependency = match checkpoint {
             None => self.read_before(id).unwrap_or(told),
             Some(_) => told,
@@ -170,6 +172,7 @@ impl Supervisor {
         if dependency.content.is_some() {
             self.sight.recheck(id, dependency.stamp, self.birth.now());
         }
+        self.sight.read_later(id, self.birth.now());
         let later = dependency.stamp;
         let known = self.timeline.depend(id, dependency).stamp;
         self.outlets.trace("reads", || format!("{} after checkpoint {checkpoint:?}", shown(&path)));
@@ -196,7 +199,7 @@ impl Supervisor {
         self.former.read(id);
         let stamp = found.unwrap_or_else(|| Stamp::of_file(path));
         let asked = Some(Box::new(Asked::new(question, answer)));
-        let told = Dependency { checkpoint, stamp, content: None, asked };
+        let told = Dependency { checkpoint, stamp, content: None, digest: None, asked };
         let known = self.timeline.depend(id, told);
         self.outlets.trace("asks", || {
             format!("{} {question:?} {answer:?} after checkpoint {checkpoint:?}", shown(path))
@@ -210,9 +213,9 @@ impl Supervisor {
     }
 
     /// What the program itself makes or removes counts in no listing any more.
-    fn leave_out(&mut self, path: &[u8]) {
+    fn leave_out(&mut self, path: &[u8], listings: &[PathId]) {
         let name = &path[path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1)..];
-        for id in self.sight.listings_with(path) {
+        for &id in listings {
             let known = self.timeline.dependency_mut(id).and_then(|known| known.asked.as_mut());
             if let Some(asked) = known {
                 asked.leave_out(self.sight.path(id), name);

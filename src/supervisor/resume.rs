@@ -98,7 +98,7 @@ impl Supervisor {
             let path = String::from_utf8_lossy(cause);
             let text = format!(
                 "'{path}' changed {LOOP_TIMES} times in {} s: if something that the program starts \
-                 writes it, keep it out with --ignore",
+                 writes it, keep it out with --ignore; its changes are put off for a while now",
                 LOOP_WITHIN.as_secs()
             );
             self.outlets.warn(&text);

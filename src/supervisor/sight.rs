@@ -2,11 +2,12 @@
 //! which of them have to be looked at again.
 
 use super::machine::Time;
+use super::on_disk::{OnDisk, folder_of, is_held_up, restamp, writes};
 use super::timeline::{Dependency, Fits, Part, Timeline};
-use super::verdict::{self, Case, GRACE, Look, Verdict};
+use super::verdict::{self, Case, Verdict};
 use super::words;
 use crate::files::answer::Question;
-use crate::files::{Degraded, PathId, Reach, Stamp, Touch, Watcher, prefixes};
+use crate::files::{Degraded, PathId, Reach, Stamp, Touch, Watcher, content_digest, prefixes};
 use crate::sys::procfs;
 use crate::wire::record::Index;
 use rustc_hash::FxHashMap;
@@ -25,6 +26,12 @@ const OWN_AGAIN: Duration = Duration::from_millis(200);
 /// More processor time than passes between the announcement and the deed. On a busy
 /// machine the program may have to wait for it longer than we do.
 const OWN_TAKES: Duration = Duration::from_millis(10);
+
+/// How long nothing new was read when files are read for their digests; how many at a time;
+/// and how many bytes one may have.
+const IDLE: Duration = Duration::from_millis(50);
+const READ_AT_ONCE: usize = 64;
+const MOST_READ: u64 = 1 << 20;
 
 /// What the program announced that it would do to a file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +75,9 @@ pub struct Sight {
     rechecks: Vec<(Time, PathId)>,
     /// Events to come that the program itself causes.
     own: HashMap<PathId, Own>,
+    /// Paths whose content is to be known, when there is time for it; and from when on.
+    unread: Vec<PathId>,
+    idle: Time,
     next_poll: Time,
     /// What the user has been told of what cannot be watched.
     told: HashSet<std::mem::Discriminant<Degraded>>,
@@ -84,6 +94,8 @@ impl Sight {
             held: HashMap::new(),
             rechecks: Vec::new(),
             own: HashMap::new(),
+            unread: Vec::new(),
+            idle: Time::ZERO,
             next_poll: Time::ZERO,
             told: HashSet::new(),
         }
@@ -98,6 +110,7 @@ impl Sight {
         self.held.clear();
         self.rechecks.clear();
         self.own.clear();
+        self.unread.clear();
     }
 
     /// The path with this number.
@@ -136,7 +149,8 @@ impl Sight {
         let held = self.held.values().copied();
         let own = self.own.values().map(|own| own.check);
         let rechecks = self.rechecks.iter().map(|(at, _)| *at);
-        held.chain(own).chain(rechecks).chain(polls).min()
+        let unread = (!self.unread.is_empty()).then_some(self.idle);
+        held.chain(own).chain(rechecks).chain(polls).chain(unread).min()
     }
 
     /// Reads the events of a new turn.
@@ -210,13 +224,34 @@ impl Sight {
     }
 
     /// The program is about to change a file.
-    pub fn announce(&mut self, path: &[u8], program: Option<i32>, now: Time) {
-        let (id, _) = self.watcher.add(path);
-        let mut ids = vec![id];
+    ///
+    /// `same`: the paths that led to that file. Returns the listings in which it has a name.
+    pub fn announce(
+        &mut self,
+        path: &[u8],
+        same: Vec<PathId>,
+        program: Option<i32>,
+        now: Time,
+    ) -> Vec<PathId> {
+        let mut listings: HashSet<PathId> = self.listings_with(path).into_iter().collect();
+        let mut ids: HashSet<PathId> = same.into_iter().collect();
+        for id in self.watcher.leading_to(path) {
+            let questions = self.questions(self.watcher.path(id)).iter();
+            let is_listing =
+                |(question, its): &(Question, PathId)| *its == id && is_of_names(question);
+            match questions.clone().any(is_listing) {
+                true => listings.insert(id),
+                false => ids.insert(id),
+            };
+        }
         ids.extend(self.questions(path).iter().map(|(_, id)| *id));
         // What is told of the folder besides its names changes, too.
         let around = self.questions(folder_of(path)).iter();
         ids.extend(around.filter(|(question, _)| !is_of_names(question)).map(|(_, id)| *id));
+        if !ids.is_empty() || !listings.is_empty() {
+            // Who asks for it later is told what the program is doing to it by now.
+            ids.insert(self.watcher.add(path).0);
+        }
         let used = program.map(procfs::processor_time).unwrap_or_default();
         for id in ids {
             let own = self.own.entry(id).or_default();
@@ -224,6 +259,7 @@ impl Sight {
             own.check = now + OWN_FIRST;
             own.used = used;
         }
+        listings.into_iter().collect()
     }
 
     /// The listings in which a path is a name.
@@ -277,6 +313,31 @@ impl Sight {
     /// The clock tick in which the path had this stamp has to pass.
     pub fn recheck(&mut self, id: PathId, stamp: Stamp, now: Time) {
         self.rechecks.push((now + stamp.tick(), id));
+    }
+
+    /// The content of a path is to be known, when nothing new was read for a while.
+    pub fn read_later(&mut self, id: PathId, now: Time) {
+        self.unread.push(id);
+        self.idle = now + IDLE;
+    }
+
+    /// Takes in the contents of some of those files that look as they were when the program
+    /// read them, if it is time for it.
+    pub fn read_some(&mut self, timeline: &mut Timeline, now: Time) {
+        if now < self.idle {
+            return;
+        }
+        let some = self.unread.len().saturating_sub(READ_AT_ONCE);
+        for id in self.unread.drain(some..) {
+            let path = self.watcher.path(id);
+            let Some(known) = timeline.dependency_mut(id) else { continue };
+            let is_wanted = known.asked.is_none() && known.content.or(known.digest).is_none();
+            let is_it = || Stamp::of_file(path) == known.stamp;
+            if is_wanted && known.stamp.size().is_some_and(|size| size <= MOST_READ) && is_it() {
+                let digest = content_digest(path);
+                known.digest = digest.filter(|_| is_it());
+            }
+        }
     }
 
     /// Paths that have been waited for long enough: what is there counts.
@@ -370,7 +431,8 @@ impl Sight {
 
     /// What the program has made of a file is what is known of it from now on.
     pub fn restate(&mut self, id: PathId, known: &mut Dependency, stamp: Stamp, now: Time) {
-        known.stamp = stamp;
+        (known.stamp, known.digest) = (stamp, None);
+        self.read_later(id, now);
         let is_coarse = stamp.is_coarse() && stamp.is_fresh();
         if known.content.is_some() || is_coarse {
             known.content = stamp.read(self.watcher.path(id));
@@ -418,49 +480,6 @@ impl Sight {
     }
 }
 
-/// A path as it is on disk.
-struct OnDisk<'a> {
-    path: &'a [u8],
-    stamp: Stamp,
-    program: Option<i32>,
-}
-
-impl Look for OnDisk<'_> {
-    fn content(&self) -> Option<u64> {
-        self.stamp.read(self.path)
-    }
-
-    fn is_written_by_program(&self, files: &[(u64, u64)]) -> bool {
-        writes(self.program, files)
-    }
-
-    fn has_one_name(&self) -> bool {
-        use std::os::unix::ffi::OsStrExt;
-        use std::os::unix::fs::MetadataExt;
-        std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(self.path))
-            .is_ok_and(|found| found.is_file() && found.nlink() == 1)
-    }
-
-    fn is_young(&self) -> bool {
-        Stamp::of_file(self.path).is_younger_than(GRACE)
-    }
-}
-
-/// Whether the program has one of these files open for writing.
-fn writes(program: Option<i32>, files: &[(u64, u64)]) -> bool {
-    program.is_some_and(|program| procfs::writes(program, files))
-}
-
-/// Whether the program would go on if it could, and has not used so much processor
-/// time yet.
-fn is_held_up(program: Option<i32>, used: Duration) -> bool {
-    program.is_some_and(|program| match procfs::state(program) {
-        Some(b'T') => true,
-        Some(b'R' | b'D') => procfs::processor_time(program) < used,
-        _ => false,
-    })
-}
-
 /// What of a directory matters to who asks this.
 fn reach(question: &Question) -> Reach {
     match question {
@@ -472,18 +491,4 @@ fn reach(question: &Question) -> Reach {
 
 fn is_of_names(question: &Question) -> bool {
     matches!(question, Question::Names { .. })
-}
-
-fn folder_of(path: &[u8]) -> &[u8] {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        None | Some(0) => b"/",
-        Some(at) => &path[..at],
-    }
-}
-
-fn restamp(before: Stamp, path: &[u8]) -> Stamp {
-    match before {
-        Stamp::Tree { .. } => Stamp::of(path),
-        _ => Stamp::of_file(path),
-    }
 }

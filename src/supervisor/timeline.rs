@@ -94,6 +94,9 @@ pub struct Dependency {
     pub stamp: Stamp,
     /// Digest of its content then, if it was taken.
     pub content: Option<u64>,
+    /// The same, taken when there was time for that: it tells where no more than the time of
+    /// the last change is another.
+    pub digest: Option<u64>,
     /// It was not opened: the program asked this, and what it was told is what counts.
     pub asked: Option<Box<Asked>>,
 }
@@ -169,6 +172,12 @@ impl Timeline {
     pub fn present(&self) -> usize {
         let is_file = |known: &&Dependency| known.stamp != Stamp::Absent && known.asked.is_none();
         self.dependencies.values().filter(is_file).count()
+    }
+
+    /// The paths at which the file was that has this stamp now.
+    pub fn of_file(&self, stamp: Stamp) -> Vec<PathId> {
+        let is_it = |known: &Dependency| known.stamp.is_same_file(&stamp);
+        self.dependencies.iter().filter(|(_, known)| is_it(known)).map(|(id, _)| *id).collect()
     }
 
     /// What the run depended on.
@@ -312,7 +321,7 @@ mod tests {
     }
 
     fn dependency(checkpoint: Option<Index>) -> Dependency {
-        Dependency { checkpoint, stamp: Stamp::Absent, content: None, asked: None }
+        Dependency { checkpoint, stamp: Stamp::Absent, content: None, digest: None, asked: None }
     }
 
     /// A run of checkpoints 0..n, some of them lost, with files opened after each.

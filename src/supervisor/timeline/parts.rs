@@ -252,8 +252,13 @@ mod tests {
         fn open(&mut self, run: &mut Run, path: PathId) {
             let (version, text) = self.disk[&path].clone();
             let checkpoint = Some(self.next - 1);
-            let known =
-                Dependency { checkpoint, stamp: stamp(version), content: None, asked: None };
+            let known = Dependency {
+                checkpoint,
+                stamp: stamp(version),
+                content: None,
+                digest: None,
+                asked: None,
+            };
             self.timeline.depend(path, known);
             run.held.insert(path, Held { text, used: 0 });
         }
