@@ -181,6 +181,15 @@ local function survey()
     if not is_ignored(path) then add(path) end
   end
   local script = loaded.script(core.cmdline())
+  if script and sub(script, 1, 1) ~= '/' then
+    local file = open(script, 'rb')
+    if file then
+      file:close()
+    else
+      core.warn(format("the script '%s' is not found from the folder that the program has gone to: enable forkmon "
+        .. 'before that, or name the script by its absolute path; its changes are not noticed', script))
+    end
+  end
   script = script and core.absolute(script)
   if script and not is_ignored(script) then
     if loaded.initialising() then settings.main = script else add(script) end

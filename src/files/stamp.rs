@@ -122,9 +122,10 @@ impl Stamp {
         }
     }
 
-    /// Whether the file was modified after `time`, in nanoseconds since the epoch.
+    /// Whether the file was modified after `time`, in nanoseconds since the epoch. Its time may
+    /// have been set to what is yet to come; that it was set shows in the other one.
     pub fn is_newer_than(&self, time: i64) -> bool {
-        matches!(*self, Stamp::File { modified, .. } if modified > time)
+        matches!(*self, Stamp::File { modified, changed, .. } if modified.min(changed) > time)
     }
 
     /// Whether a write within the clock tick of this stamp could go unseen.

@@ -34,7 +34,10 @@ mod tests {
     #[test]
     fn what_was_saved_after_it_was_started_may_have_been_another() {
         let child = Child::now(Some(3));
-        let saved = |modified| Stamp::File { device: 1, inode: 1, size: 1, modified, changed: 1 };
+        let saved = |modified| {
+            let changed = modified | 1;
+            Stamp::File { device: 1, inode: 1, size: 1, modified, changed }
+        };
         let last = child.began - saved(0).tick().as_nanos() as i64;
         assert!(child.has_read(saved(last)) && child.has_read(Stamp::Absent));
         assert!(!child.has_read(saved(last + 1)));

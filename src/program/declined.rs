@@ -85,18 +85,15 @@ impl Declined {
     }
 }
 
-/// What the program has been warned of already.
-#[derive(Debug, Default)]
-pub struct Warned(Vec<Subject>);
-
-impl Warned {
-    /// Whether this is the first time; from now on it is not.
-    pub fn is_first(&mut self, subject: Subject) -> bool {
-        let is_first = !self.0.contains(&subject);
-        if is_first {
-            self.0.push(subject);
+impl Subject {
+    /// What the board remembers it by: no absolute path, and no sentence.
+    pub fn key(self) -> &'static [u8] {
+        match self {
+            Subject::Threads => b"threads",
+            Subject::Clone => b"clone",
+            Subject::Root => b"root",
+            Subject::Length => b"length",
         }
-        is_first
     }
 }
 
@@ -105,10 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_subject_is_warned_of_once() {
-        let mut warned = Warned::default();
-        assert!(warned.is_first(Subject::Root) && warned.is_first(Subject::Length));
-        assert!(!warned.is_first(Subject::Root));
+    fn what_there_is_to_be_done_about_is_one_subject() {
         assert_eq!(Declined::NoProc.subject(), Declined::Clone(Errno::EAGAIN).subject());
         assert_eq!(Declined::Obstacle(Obstacle::Pipe).subject(), None);
     }

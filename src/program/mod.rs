@@ -9,7 +9,7 @@
 //!
 //! The program is made of parts: the *channel* to the supervisor, its *place* in the
 //! timeline, what is *known*, the *answers* it was given, its *writes*, its *effects*, the
-//! *budget*, what is *carried* into a clone, and what was *warned* of. No part knows another.
+//! *budget*, and what is *carried* into a clone. No part knows another.
 
 mod answers;
 pub mod asking;
@@ -45,7 +45,7 @@ use budget::Budget;
 use carried::Carried;
 use channel::Channel;
 pub use declined::Declined;
-use declined::{Subject, Warned};
+use declined::Subject;
 use effects::Effects;
 use known::Known;
 use place::Place;
@@ -91,7 +91,6 @@ pub struct Program {
     effects: Effects,
     budget: Budget,
     carried: Carried,
-    warned: Warned,
 }
 
 impl Program {
@@ -366,7 +365,7 @@ impl Program {
             return false;
         }
         let is_shared = self.place.is_shared();
-        if !is_shared && self.warned.is_first(Subject::Root) {
+        if !is_shared && self.is_first(Subject::Root) {
             self.warn(
                 b"the program has changed its root directory or its mounts (chroot, unshare): \
                   what it opens there is not watched",
@@ -379,7 +378,7 @@ impl Program {
     /// long an absolute one.
     fn is_short_enough(&mut self, path: &[u8]) -> bool {
         let too_long = path.len() > LONGEST_PATH;
-        if too_long && self.warned.is_first(Subject::Length) {
+        if too_long && self.is_first(Subject::Length) {
             let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
             let lengths = format!(
                 "' is not watched: its absolute path has {} bytes, and no more than {LONGEST_PATH} \
@@ -401,6 +400,11 @@ impl Program {
             Decision::Forced => self.try_to_take(path, worth, false, None).1,
             Decision::Elective => self.try_to_take(path, worth, true, None).1,
         }
+    }
+
+    /// Whether a warning of this is the first in the session: a resume does not undo that.
+    fn is_first(&self, subject: Subject) -> bool {
+        self.channel.board().announce(subject.key())
     }
 
     /// Prints a warning, and has it among the events.

@@ -4,7 +4,6 @@ use super::answers::Answers;
 use super::budget::{Budget, processor_time};
 use super::carried::{Carried, Descriptors};
 use super::channel::Channel;
-use super::declined::Warned;
 use super::effects::Effects;
 use super::known::Known;
 use super::place::Place;
@@ -155,7 +154,6 @@ impl Program {
             effects: Effects::of_this_process(),
             budget: Budget::new(start.overhead, start.exact, used),
             carried: Carried::new(outside),
-            warned: Warned::default(),
         };
         if is_new {
             program.say_running();

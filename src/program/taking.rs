@@ -47,7 +47,7 @@ impl Program {
             Ok(resume) => (Ok(()), resume),
             Err(declined) => {
                 let subject = declined.subject();
-                if subject.is_some_and(|subject| self.warned.is_first(subject)) {
+                if subject.is_some_and(|subject| self.is_first(subject)) {
                     self.warn(declined.to_string().as_bytes());
                 }
                 (Err(declined), None)

@@ -2,12 +2,13 @@
 
 use super::Supervisor;
 use super::machine::Event;
-use super::sight::Glance;
+use super::sight::{Glance, Sight};
+use super::timeline::Timeline;
 use super::trace::shown;
 use super::verdict::Verdict;
 use super::waits::Doer;
 use crate::files::answer::{ALL, Answer, Question};
-use crate::files::{PathId, Touch, content_digest};
+use crate::files::{PathId, Stamp, Touch, content_digest};
 
 impl Supervisor {
     /// Judges what events have touched.
@@ -74,7 +75,8 @@ impl Supervisor {
             return self.sight.hold(path, until);
         }
         let name = self.sight.path(path);
-        let doer = self.pending.waits().change(name, now, || content_of(name));
+        let content = || content_of(name, &self.sight, &self.timeline);
+        let doer = self.pending.waits().change(name, now, content);
         self.outlets.trace("doer", || format!("{doer:?} {}", shown(name)));
         match doer {
             Doer::Another => {
@@ -194,8 +196,14 @@ impl Supervisor {
     }
 }
 
-/// A digest of what is in a file or in a folder.
-pub(super) fn content_of(path: &[u8]) -> Option<u64> {
+/// A digest of what is in a file or, if it is a folder, of the names there; of all that is
+/// below where the program depends on that.
+pub(super) fn content_of(path: &[u8], sight: &Sight, timeline: &Timeline) -> Option<u64> {
+    let known = sight.find(path).and_then(|id| timeline.dependency(id));
+    if known.is_some_and(|known| matches!(known.stamp, Stamp::Tree { .. })) {
+        let stamp = Stamp::of(path);
+        return stamp.read(path);
+    }
     content_digest(path).or_else(|| match Answer::ask(path, &Question::Names { most: ALL }) {
         Answer::Names(names) => Some(names.digest),
         _ => None,

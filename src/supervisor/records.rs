@@ -110,7 +110,10 @@ impl Supervisor {
                     self.change(id);
                 }
             }
-            Record::Awaits => self.pending.waits().begin(self.birth.now(), content_of),
+            Record::Awaits => {
+                let content = |path: &[u8]| content_of(path, &self.sight, &self.timeline);
+                self.pending.waits().begin(self.birth.now(), content);
+            }
             Record::Awaited => self.waited(),
             Record::Warned(text) => {
                 self.outlets.emit("warning", |event| event.string("text", &text));

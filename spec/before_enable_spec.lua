@@ -1,0 +1,57 @@
+--- What a program did before it called enable(): where it had gone, and files with a time to come.
+--
+-- After restart_spec, which has the plain ways.
+
+local posix = require 'posix'
+local support = require 'spec.support'
+local syscalls = require 'spec.support.syscalls'
+
+support.one_lua(function(lua)
+  local enable = "io.stdout:setvbuf 'no'\nrequire('forkmon').enable { filter = '%.lua$', quiet = true }\n"
+
+  local function expect_nothing(program)
+    posix.poll({}, 200)
+    support.await_idle(program)
+    assert.equal('', program:unread())
+  end
+
+  describe('a program that has gone to another folder before enable()', function()
+    local source = "local sys = require 'syscalls'\npackage.path = sys.environment():match '\\nLUA_PATH=([^\\n]*)' "
+      .. "or package.path\nassert(sys.chdir 'sub' == '0')\n" .. enable .. "print 'enabled'"
+
+    local function start(script)
+      local project = syscalls.project { ['sub/x'] = '', ['main.lua'] = source }
+      local env = lua:paths()
+      env.LUA_PATH = project:path '?.lua;' .. env.LUA_PATH
+      return support.start { lua.interpreter, script(project), cwd = project.root, env = env }
+    end
+
+    it('is told that its script is not found from there', function()
+      local program = start(function() return 'main.lua' end)
+      program:expect "[forkmon] the script 'main.lua' is not found from the folder that the program has gone to: "
+      program:expect 'enabled\n'
+      program:stop()
+    end)
+
+    it('is told nothing when it was started by an absolute path', function() -- the negative control
+      local program = start(function(project) return project:path 'main.lua' end)
+      program:expect_exactly 'enabled\n'
+      program:stop()
+    end)
+  end)
+
+  it('a script with a time to come is not started twice, and its edits count', function()
+    local project = support.project { ['main.lua'] = "print 'before'\n" .. enable .. "print 'enabled'" }
+    local function date()
+      os.execute(("touch -d '+1 hour' '%s'"):format(project:path 'main.lua'))
+    end
+    date()
+    posix.poll({}, 50)
+    local program = lua:start { 'main.lua', cwd = project.root }
+    program:expect_exactly 'before\nenabled\n'
+    expect_nothing(program)
+    project:write('main.lua', "print 'edited'\n" .. enable)
+    program:expect_exactly 'edited\n'
+    program:stop()
+  end)
+end)
