@@ -37,6 +37,7 @@ local forkmon = {
 ---@field exact? boolean take a checkpoint before every watched file
 ---@field overhead? number share of the run time that checkpoints may cost, above 0 and at most 1 (0.05)
 ---@field max_checkpoints? integer (64)
+---@field max_memory? integer MB that checkpoints may come to hold before those are thinned that only save time
 ---@field content? boolean ignore saves that change no byte
 ---@field poll? integer|false ms between two looks at the files, instead of inotify
 ---@field stop_signal? string|integer what stops the old run before a resume ('TERM')

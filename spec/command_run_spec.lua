@@ -214,8 +214,8 @@ support.each_lua(function(lua)
     assert.same({ 'exited', 0 }, { help:wait() })
     local text = help:unread()
     for _, flag in ipairs { '--filter', '--ignore', '--quiet', '--no-color', '--restart-delay', '--ignore-delay',
-                            '--exact', '--overhead', '--max-checkpoints', '--content', '--poll', '--stop-signal',
-                            '--stop-timeout', '--clear', '--watch', '--events' } do
+                            '--exact', '--overhead', '--max-checkpoints', '--max-memory', '--content', '--poll',
+                            '--stop-signal', '--stop-timeout', '--clear', '--watch', '--events' } do
       assert.truthy(text:find(flag, 1, true), flag)
     end
   end)

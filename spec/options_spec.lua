@@ -87,6 +87,7 @@ describe('the table of enable', function()
     colors = { 'auto' },
     overhead = { 0, 1.5, -1, '5%' },
     max_checkpoints = { 0, 1.5, 2 ^ 40 },
+    max_memory = { -1, 1.5, '1G', 2 ^ 40 },
     poll = { -1, true, 'x' },
     stop_signal = { 'FOO', 0, 65, {}, 1.5 },
     events = { '', 1 },
@@ -108,6 +109,7 @@ describe('the environment', function()
     local settings = resolve({ restart_delay = 1 }, {
       FORKMON_RESTART_DELAY = '2', FORKMON_IGNORE_DELAY = '3', FORKMON_IGNORE = 'a;b', FORKMON_STOP_SIGNAL = 'HUP',
       FORKMON_OVERHEAD = '0.5', FORKMON_POLL = 'off', FORKMON_WATCH = '/x;/y', FORKMON_EVENTS = 'fd:3',
+      FORKMON_MAX_MEMORY = '100',
     })
     assert.equal(1, settings.restart_delay)
     assert.equal(3, settings.ignore_delay)
@@ -117,6 +119,7 @@ describe('the environment', function()
     assert.equal(0, settings.poll)
     assert.same({ '/x', '/y' }, settings.watch)
     assert.equal('fd:3', settings.events)
+    assert.equal(100, settings.max_memory)
   end)
 
   it('can give the filter', function()

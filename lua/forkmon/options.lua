@@ -104,6 +104,11 @@ local kinds = {
     end,
     convert = function(value) return whole(value or 0, 0) end,
   },
+  megabytes = {
+    expected = 'a whole number of megabytes >= 0',
+    parse = number,
+    convert = function(value) return whole(value, 0) end,
+  },
   count = {
     expected = 'a whole number >= 1',
     parse = number,
@@ -165,6 +170,8 @@ local definitions = {
     doc = 'share of the run time that checkpoints may cost, from above 0 to 1' },
   { name = 'max_checkpoints', kind = 'count', value = 'N', default = 64,
     doc = 'keep no more checkpoints than this' },
+  { name = 'max_memory', kind = 'megabytes', value = 'MB', shown = 'a quarter of what is free',
+    doc = 'thin checkpoints that only save time when all may come to hold more than this' },
   { name = 'content', kind = 'switch', default = false,
     doc = 'ignore saves that change no byte' },
   { name = 'poll', kind = 'interval', value = 'MS', default = 0,

@@ -212,6 +212,7 @@ function Program.new(seed, options)
     filter = '%.lua$;%.txt$;%.own$;%.out$',
     exact = random:chance(25) or nil,
     overhead = random:one_of { false, 0.01, 0.5, 1 } or nil,
+    max_memory = random:one_of { false, false, 0, 20 } or nil,
     max_checkpoints = random:one_of { 2, 3, 5, 8, 64, UNLIMITED, UNLIMITED, UNLIMITED },
     content = random:chance(25) or nil,
     restart_delay = random:one_of { 0, 5, 5, 20 },

@@ -17,6 +17,9 @@ use crate::{guard, report};
 use mlua::{Function, Lua, LuaString, MultiValue, Result, Table, Value};
 use std::ffi::CString;
 
+/// The unit of `max_memory`, in bytes.
+const MEGABYTE: u64 = 1 << 20;
+
 /// Adds these functions to the module.
 pub fn add_to(lua: &Lua, core: &Table) -> Result<()> {
     let add = |name: &str, function: Result<Function>| core.set(name, function?);
@@ -134,6 +137,7 @@ fn read_settings(options: &Table) -> Result<Settings> {
         ignore_delay: options.get("ignore_delay")?,
         poll: options.get("poll")?,
         max_checkpoints: options.get("max_checkpoints")?,
+        max_memory: options.get::<Option<u64>>("max_memory")?.map(|most| most * MEGABYTE),
         stop_timeout: options.get("stop_timeout")?,
         stop_signal: options.get("stop_signal")?,
         quiet: options.get("quiet")?,

@@ -75,9 +75,10 @@ impl Budget {
         recent
     }
 
-    /// What to do at a stop point.
-    pub fn decide(&mut self, effect: bool, hot: bool) -> Decision {
-        let stop = Stop { elapsed: self.began.elapsed(), effect, hot };
+    /// What to do at a stop point. `apart`: how long after the last checkpoint one is kept
+    /// that is not forced.
+    pub fn decide(&mut self, effect: bool, hot: bool, apart: Duration) -> Decision {
+        let stop = Stop { elapsed: self.began.elapsed(), effect, hot, apart };
         self.placement.decide(stop, memory)
     }
 

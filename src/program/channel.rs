@@ -11,6 +11,7 @@ use crate::sys::shared::Shared;
 use crate::wire::board::{Board, Push};
 use crate::wire::record::{Dependencies, Index, Record};
 use nix::unistd::Pid;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long to wait before looking again whether the board has room.
@@ -49,6 +50,11 @@ impl Channel {
     /// The memory that all processes of the session share.
     pub fn board(&self) -> Shared<Board> {
         self.board
+    }
+
+    /// How long after the last checkpoint another one is kept that nothing forces.
+    pub fn apart(&self) -> Duration {
+        Duration::from_micros(self.board.apart.load(Ordering::Relaxed))
     }
 
     /// The supervisor's process.

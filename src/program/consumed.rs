@@ -29,7 +29,7 @@ impl Program {
         if !self.can_watch() || !self.known.holds(path) {
             return Consumed::Unwatched;
         }
-        let elective = match self.budget.decide(false, fence) {
+        let elective = match self.budget.decide(false, fence, self.channel.apart()) {
             Decision::Join => return Consumed::On,
             Decision::Elective => true,
             Decision::Forced => false,

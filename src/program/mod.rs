@@ -395,7 +395,7 @@ impl Program {
         let effect = self.effects.any();
         let hot = self.channel.board().is_hot(path) || self.budget.is_recent(stamp);
         let worth = Worth { explicit: false, hot, separated: effect };
-        match self.budget.decide(effect, hot) {
+        match self.budget.decide(effect, hot, self.channel.apart()) {
             Decision::Join => None,
             Decision::Forced => self.try_to_take(path, worth, false, None).1,
             Decision::Elective => self.try_to_take(path, worth, true, None).1,

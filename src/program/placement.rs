@@ -13,8 +13,9 @@
 //! page is taken to be copied until a long stretch has shown otherwise. Checkpoints
 //! that are not forced are taken only while everything spent so far, and this one,
 //! stay within `overhead` of the run time, and this one within that of the time since
-//! the last: what was not spent early on is not spent on two in a row. Nothing here
-//! touches the system.
+//! the last: what was not spent early on is not spent on two in a row. Nor is one taken
+//! that would have to be given up when the next one is, as together they hold more memory
+//! than they may (`thinning` of the supervisor). Nothing here touches the system.
 //!
 //! Such a checkpoint, if it is not large, copies its memory *ahead*, on another
 //! processor, so that a page is the program's alone by the time it writes to it: that
@@ -52,6 +53,8 @@ pub struct Stop {
     pub effect: bool,
     /// The file about to be opened was edited lately.
     pub hot: bool,
+    /// One sooner after the last than this would be given up again for want of memory.
+    pub apart: Duration,
 }
 
 /// The memory of the program at one moment.
@@ -144,6 +147,9 @@ impl Placement {
         }
         let budget = stop.elapsed.mul_f64(self.overhead);
         let work = stop.elapsed.saturating_sub(last.taken);
+        if work < stop.apart {
+            return Decision::Join;
+        }
         let affordable =
             |cost: Duration| self.spent + cost <= budget && cost <= work.mul_f64(self.overhead);
         // Programs mostly grow: what is too dear for the memory of last time is
@@ -245,7 +251,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn stop(milliseconds: u64) -> Stop {
-        Stop { elapsed: Duration::from_millis(milliseconds), effect: false, hot: false }
+        let elapsed = Duration::from_millis(milliseconds);
+        Stop { elapsed, effect: false, hot: false, apart: Duration::ZERO }
     }
 
     const SMALL: Memory = Memory { pages: 1000, faults: 0 };
@@ -287,6 +294,16 @@ mod tests {
         let mut placement = begun();
         assert_eq!(placement.decide(stop(100), || large), Decision::Join);
         assert_eq!(placement.decide(stop(1080), || SMALL), Decision::Elective);
+    }
+
+    #[test]
+    fn one_that_would_be_given_up_is_not_taken() {
+        let apart = Duration::from_millis(200);
+        let at = |milliseconds| Stop { apart, ..stop(milliseconds) };
+        assert_eq!(begun().decide(at(199), || unreachable!("too early")), Decision::Join);
+        assert_eq!(begun().decide(at(200), || SMALL), Decision::Elective);
+        let effect = Stop { effect: true, ..at(1) };
+        assert_eq!(begun().decide(effect, || unreachable!()), Decision::Forced);
     }
 
     #[test]
@@ -360,9 +377,15 @@ mod tests {
         faults: u64,
         taking: u64,
         fault: u64,
+        apart: u64,
     }
 
     impl Step {
+        fn stop(self, elapsed: Duration) -> Stop {
+            let apart = Duration::from_micros(self.apart);
+            Stop { elapsed, effect: self.effect, hot: self.hot, apart }
+        }
+
         fn taken(self, placement: &mut Placement, elapsed: Duration, memory: Memory) {
             let fault = Duration::from_nanos(self.fault);
             let taking = Duration::from_micros(self.taking);
@@ -380,8 +403,9 @@ mod tests {
             0u64..60_000,
             1u64..20_000,
             100u64..5_000,
+            prop_oneof![Just(0u64), 0u64..100_000],
         )
-            .prop_map(|(work, effect, hot, pages, faults, taking, fault)| Step {
+            .prop_map(|(work, effect, hot, pages, faults, taking, fault, apart)| Step {
                 work,
                 effect,
                 hot,
@@ -389,6 +413,7 @@ mod tests {
                 faults,
                 taking,
                 fault,
+                apart,
             })
     }
 
@@ -404,7 +429,7 @@ mod tests {
                 elapsed += Duration::from_micros(step.work);
                 faults += step.faults;
                 let memory = Memory { pages: step.pages, faults };
-                let here = Stop { elapsed, effect: step.effect, hot: step.hot };
+                let here = step.stop(elapsed);
                 let decision = placement.decide(here, || memory);
                 prop_assert!(decision != Decision::Join || !step.effect && !step.hot);
                 if decision != Decision::Join {
@@ -428,7 +453,7 @@ mod tests {
                 elapsed += Duration::from_micros(step.work);
                 faults += step.faults;
                 let memory = Memory { pages: step.pages, faults };
-                let here = Stop { elapsed, effect: false, hot: false };
+                let here = Step { effect: false, hot: false, ..step }.stop(elapsed);
                 if placement.decide(here, || memory) == Decision::Elective {
                     let predicted = placement.predict(memory.pages);
                     let before = placement.spent;
@@ -451,7 +476,7 @@ mod tests {
             let mut elapsed = Duration::ZERO;
             for step in steps {
                 elapsed += Duration::from_micros(step.work);
-                let here = Stop { elapsed, effect: step.effect, hot: step.hot };
+                let here = step.stop(elapsed);
                 prop_assert_eq!(placement.decide(here, || SMALL), Decision::Forced);
                 placement.taken(elapsed, Duration::from_micros(step.taking), None, SMALL, false);
             }

@@ -67,6 +67,7 @@ use outlets::Outlets;
 use pending::Pending;
 use run::Run;
 use sight::Sight;
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -100,6 +101,8 @@ pub fn run(split: Split, settings: Settings, origin: Origin) {
 
 struct Supervisor {
     settings: Settings,
+    /// Bytes that checkpoints may hold where the user has said nothing.
+    share: OnceCell<u64>,
     birth: Birth,
     inbox: Inbox,
     sight: Sight,
@@ -143,6 +146,7 @@ impl Supervisor {
             clearing: Clearing::default(),
             outlets,
             settings,
+            share: OnceCell::new(),
         })
     }
 

@@ -148,9 +148,11 @@ impl Supervisor {
         });
         self.timeline.add(checkpoint);
         let limit = self.settings.max_checkpoints as usize;
-        while let Some(excess) = self.timeline.excess(limit) {
+        let most = self.most_pages();
+        while let Some(excess) = self.timeline.excess(limit, most) {
             self.end_checkpoint(excess);
         }
+        self.say_apart();
         if self.agenda.machine().is_ending() {
             self.end_checkpoint(pid);
         }

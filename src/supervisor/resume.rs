@@ -11,14 +11,23 @@ use crate::files::{PathId, Stamp, content_digest};
 use crate::report;
 use crate::session::invitation::CANNOT_RUN;
 use crate::session::own::Since;
-use crate::sys::process::{exit_now, monotonic};
+use crate::sys::free::free_memory;
+use crate::sys::process::{exit_now, monotonic, page_size};
 use crate::sys::signals::end_by;
 use crate::wire::letter::Letter;
 use crate::wire::record::{Directory, Index};
 use crate::wire::settings::{Settings, Sink};
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// What part of the memory that is free when the session begins checkpoints may come to
+/// hold, unless the user says otherwise.
+const SHARE: u64 = 4;
+
+/// And that many bytes in any case.
+const LEAST_MEMORY: u64 = 256 << 20;
 
 impl Supervisor {
     pub(super) fn clear(&mut self) {
@@ -90,6 +99,7 @@ impl Supervisor {
     fn rewind(&mut self, index: Index, fits: &Fits) {
         self.former.rewound(self.timeline.rewind(index), index);
         self.timeline.take_up(index, fits);
+        self.say_apart();
     }
 
     /// A person does not save like this: tells, once, what probably does.
@@ -194,6 +204,19 @@ impl Supervisor {
         if !self.agenda.machine().is_ending() {
             self.copies.have_spare(&self.timeline, self.birth.now());
         }
+    }
+
+    /// How many pages all checkpoints may come to hold.
+    pub(super) fn most_pages(&self) -> u64 {
+        let share = || free_memory().map_or(LEAST_MEMORY, |free| LEAST_MEMORY.max(free / SHARE));
+        let most = self.settings.max_memory.unwrap_or_else(|| *self.share.get_or_init(share));
+        most / page_size() as u64
+    }
+
+    /// Tells the program how long after the last checkpoint another one would be kept.
+    pub(super) fn say_apart(&self) {
+        let apart = self.timeline.apart(self.most_pages());
+        self.birth.board().apart.store(apart, Ordering::Relaxed);
     }
 
     pub(super) fn end_checkpoint(&mut self, pid: i32) {

@@ -10,6 +10,7 @@
 //! before. Nothing here touches the system.
 
 mod parts;
+mod thinning;
 
 use crate::files::answer::Asked;
 use crate::files::{PathId, Stamp};
@@ -17,9 +18,6 @@ use crate::wire::record::{Directory, Index, Worth};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
-
-/// What all checkpoints may hold on to, as a multiple of what the newest does.
-const MEMORY: f64 = 1.4;
 
 /// A parked copy of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,33 +269,6 @@ impl Timeline {
         }
         Some(removed)
     }
-
-    /// Which checkpoint to give up when there are more than `limit`, or when
-    /// together they hold on to much more memory than the program has.
-    ///
-    /// Never the first, which saves a whole start, nor the newest, which has
-    /// only just been paid for. Of the others one whose loss repeats no output,
-    /// if there is any; then neither an explicit nor a hot one; then the one
-    /// from which the least work would have to be done again. For the sake of
-    /// memory alone only one that nothing speaks for is given up.
-    pub fn excess(&self, limit: usize) -> Option<i32> {
-        let count = self.checkpoints.len();
-        let newest = self.checkpoints.last()?;
-        let held: u64 = self.checkpoints.iter().map(|known| known.pages).sum();
-        let too_many = count > limit.max(2);
-        if !too_many && held as f64 <= newest.pages as f64 * MEMORY {
-            return None;
-        }
-        let price = |at: usize| {
-            let Checkpoint { worth, at: time, .. } = self.checkpoints[at];
-            let work = time.saturating_sub(self.checkpoints[at - 1].at);
-            (worth.separated, worth.explicit, worth.hot, work)
-        };
-        (1..count.max(2) - 1)
-            .filter(|&at| too_many || self.checkpoints[at].worth == Worth::default())
-            .min_by_key(|&at| price(at))
-            .map(|at| self.checkpoints[at].pid)
-    }
 }
 
 #[cfg(test)]
@@ -305,7 +276,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn checkpoint(index: Index) -> Checkpoint {
+    pub(super) fn checkpoint(index: Index) -> Checkpoint {
         Checkpoint {
             index,
             pid: 1000 + index as i32,
@@ -334,7 +305,7 @@ mod tests {
         })
     }
 
-    fn build(alive: &[bool], opened: &[(PathId, Option<Index>)]) -> Timeline {
+    pub(super) fn build(alive: &[bool], opened: &[(PathId, Option<Index>)]) -> Timeline {
         let mut timeline = Timeline::default();
         for index in 0..alive.len() as Index {
             timeline.add(checkpoint(index));
@@ -405,80 +376,5 @@ mod tests {
             timeline.rewind(index);
             prop_assert!(timeline.dependency(99).is_none());
         }
-
-        #[test]
-        fn eviction_reaches_the_limit_and_keeps_both_ends(
-            alive in prop::collection::vec(Just(true), 1..40), limit in 1usize..20
-        ) {
-            let mut timeline = build(&alive, &[]);
-            while let Some(pid) = timeline.excess(limit) {
-                prop_assert!(timeline.remove(pid).is_some());
-            }
-            let left: Vec<Index> = timeline.checkpoints().iter().map(|known| known.index).collect();
-            prop_assert!(left.len() <= limit.max(2));
-            prop_assert_eq!(left.first(), Some(&0));
-            prop_assert_eq!(left.last().copied(), Some(alive.len() as Index - 1));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn eviction_repeats_no_output_while_there_is_another_choice(
-            separated in prop::collection::vec(any::<bool>(), 3..30), limit in 2usize..10
-        ) {
-            let mut timeline = Timeline::default();
-            for (index, separated) in separated.iter().enumerate() {
-                let worth = Worth { separated: *separated, ..Worth::default() };
-                timeline.add(Checkpoint { worth, ..checkpoint(index as Index) });
-            }
-            while let Some(pid) = timeline.excess(limit) {
-                let count = timeline.checkpoints().len();
-                let harmless = timeline.checkpoints()[1..count - 1]
-                    .iter()
-                    .any(|known| !known.worth.separated);
-                let removed = timeline.remove(pid).unwrap();
-                prop_assert!(!harmless || !removed.worth.separated);
-            }
-            // What was separated from the start still is from what is left of it.
-            let mut before = 0;
-            for known in &timeline.checkpoints()[1..] {
-                let between = &separated[before as usize + 1..=known.index as usize];
-                prop_assert_eq!(known.worth.separated, between.iter().any(|known| *known));
-                before = known.index;
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn memory_is_thinned_of_what_nothing_speaks_for(
-            taken in prop::collection::vec((1u64..1000, any::<bool>()), 1..30)
-        ) {
-            let mut timeline = Timeline::default();
-            for (index, (pages, hot)) in taken.iter().enumerate() {
-                let worth = Worth { hot: *hot, ..Worth::default() };
-                timeline.add(Checkpoint { pages: *pages, worth, ..checkpoint(index as Index) });
-                while let Some(pid) = timeline.excess(64) {
-                    prop_assert_eq!(timeline.remove(pid).unwrap().worth, Worth::default());
-                }
-            }
-            let kept = timeline.checkpoints();
-            let (newest, rest) = kept.split_last().unwrap();
-            let idle: u64 = rest.iter().skip(1).filter(|known| !known.worth.hot)
-                .map(|known| known.pages).sum();
-            let held: u64 = kept.iter().map(|known| known.pages).sum();
-            prop_assert!(idle == 0 || held as f64 <= newest.pages as f64 * MEMORY);
-            prop_assert_eq!(kept[0].index, 0);
-        }
-    }
-
-    #[test]
-    fn explicit_and_hot_checkpoints_are_evicted_last() {
-        let mut timeline = Timeline::default();
-        for index in 0..6 {
-            let worth = Worth { explicit: index < 3, hot: index > 3, separated: false };
-            timeline.add(Checkpoint { worth, ..checkpoint(index) });
-        }
-        assert_eq!(timeline.excess(5), Some(1003));
     }
 }

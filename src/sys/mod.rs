@@ -10,6 +10,7 @@ pub mod arguments;
 pub mod clone;
 pub mod copies;
 pub mod descriptors;
+pub mod free;
 pub mod keeper;
 #[cfg(any(
     feature = "lua51",

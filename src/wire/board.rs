@@ -47,6 +47,9 @@ shared_memory! {
         /// Which parked process the wake signal is meant for, and its order, in one
         /// word (see `wire::order::summons`); 0 when none is.
         pub wake: AtomicU64,
+        /// How many microseconds of the run must have passed since the last checkpoint for
+        /// one to be kept that nothing but its price speaks for.
+        pub apart: AtomicU64,
         sleeping: AtomicU32,
         head: AtomicU64,
         tail: AtomicU64,

@@ -283,6 +283,7 @@ mod tests {
             ignore_delay: values.1,
             poll: values.2,
             max_checkpoints: values.3,
+            max_memory: values.6[0].then_some(values.2),
             stop_timeout: values.4,
             stop_signal: values.5,
             quiet: values.6[0],

@@ -17,6 +17,9 @@ pub struct Settings {
     pub poll: u64,
     /// How many checkpoints are kept.
     pub max_checkpoints: u32,
+    /// Bytes that checkpoints may come to hold together before those are given up that
+    /// only save time; `None`: a share of what is free.
+    pub max_memory: Option<u64>,
     /// Milliseconds from the stop signal to SIGKILL.
     pub stop_timeout: u64,
     /// The signal that asks the program to stop.
@@ -34,8 +37,8 @@ pub struct Settings {
 }
 
 wire!(struct Settings {
-    restart_delay, ignore_delay, poll, max_checkpoints, stop_timeout, stop_signal, quiet,
-    watch_lines, colors, content, clear,
+    restart_delay, ignore_delay, poll, max_checkpoints, max_memory, stop_timeout, stop_signal,
+    quiet, watch_lines, colors, content, clear,
 });
 
 /// Where events go.
