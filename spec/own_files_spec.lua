@@ -1,6 +1,6 @@
 --- What a program does to its own files is no edit, by whatever name it knows them; what others do, at any time, is.
 --
--- After own_writes_spec, which has the plain ways: here a file has several names, is made and read, is edited just
+-- After own_writes_spec, which has the plain ways: here a file has several names, is edited just
 -- after the program closed it, or changes in nothing that a reader could tell.
 
 local posix = require 'posix'
@@ -153,45 +153,6 @@ support.one_lua(function(lua)
         program:stop()
       end)
     end
-  end)
-
-  describe('a file that the program makes and then reads, edited by hand,', function()
-    local write = "local file = io.open('gen.lua', 'w') file:write 'return 1' file:close()\n"
-    local ways = {
-      ['written'] = write,
-      ['written by io.output'] = "io.output 'gen.lua' io.write 'return 1' io.close() io.output(io.stdout)\n",
-      ['renamed into place'] = write:gsub('gen', 'new') .. "os.rename('new.lua', 'gen.lua')\n",
-      ['removed and written'] = "os.remove 'gen.lua' " .. write,
-      ['appended to an empty one'] = "io.open('gen.lua', 'w'):close() " .. write:gsub("'w'", "'a'"),
-    }
-    for _, how in keys(ways) do
-      for _, exists in ipairs { false, true } do
-        it(('is made again: %s, %s'):format(how, exists and 'where there was one' or 'where there was none'), function()
-          local project, options = start(ways[how] .. "print('end', dofile 'gen.lua')",
-            exists and { ['gen.lua'] = 'return 0' } or {})
-          local program = lua:forkmon(options)
-          program:expect_exactly 'end\t1\n'
-          expect_nothing(program)
-          for _, style in ipairs { 'write', 'replace' } do
-            project[style](project, 'gen.lua', 'return 77')
-            program:expect_exactly 'end\t1\n'
-            expect_nothing(program)
-            assert.equal('return 1', project:read 'gen.lua')
-          end
-          program:stop()
-        end)
-      end
-    end
-
-    it('is not made again where it was only made because it was missing', function() -- the negative control
-      local project, options = start("local there = loadfile 'gen.lua' if not there then " .. write
-        .. "end print('end', dofile 'gen.lua')", { ['gen.lua'] = 'return 1' })
-      local program = lua:forkmon(options)
-      program:expect_exactly 'end\t1\n'
-      project:write('gen.lua', 'return 77')
-      program:expect_exactly 'end\t77\n'
-      program:stop()
-    end)
   end)
 
   describe('an edit just after the program closed its file', function()

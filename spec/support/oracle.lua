@@ -119,6 +119,7 @@ function Transcript:forkmon_says(line)
   local from = action == 'restarting' and 'the start' or self:name(action:match "^resuming from '?(.-)'?$")
   self.resumes = self.resumes + 1
   self.resume = { cause = cause, from = from == 'it' and cause or from }
+  self.resume.in_part = action:match '^resuming from line %d'
   self.ended = false
 end
 
@@ -147,6 +148,8 @@ local function fault_of_resume(resume, run, cost)
   if not resume or resume.first == nil then return nil end
   -- What was asked about may have changed for who asked, or for who opened it.
   if run.asked[resume.cause] or run.asked[resume.from] then return nil end
+  -- How far a file was used, nobody tells the oracle: that a resume from the middle of it is right shows at the end.
+  if resume.in_part then return nil end
   local from = resume.from == 'the start' and 0 or run.before[resume.from]
   if from and resume.first ~= from + 1 then
     return ('resumed from %s, with line %d instead of %d'):format(resume.from, resume.first, from + 1)

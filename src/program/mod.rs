@@ -143,12 +143,6 @@ impl Program {
         if self.known.holds(path) {
             return None;
         }
-        if let Some(before) = self.writes.made_after(path) {
-            // Whoever edits it finds it made again, as a run from the start would.
-            self.announce(path, stamp);
-            self.note_after(before, path, stamp);
-            return None;
-        }
         let resume = if joins { None } else { self.stop(path, stamp) };
         let stamp = if resume.is_some() { Stamp::of_file(path) } else { stamp };
         self.announce(path, stamp);
@@ -199,7 +193,6 @@ impl Program {
         // Named for the file that is found, which is the last.
         let last = new.last()?;
         self.interrupt_listings();
-        let joins = joins || self.writes.made_after(last.path).is_some();
         let resume = if joins { None } else { self.stop(last.path, last.stamp) };
         if resume.is_none() {
             self.record_places(search, trail, &new);
@@ -225,14 +218,7 @@ impl Program {
             self.announce(place.path, place.stamp);
             self.known.insert_place(place);
         }
-        let of_others = |place: &&Candidate| self.writes.made_after(place.path).is_none();
-        let others = new.iter().filter(of_others).map(|place| (place.path, place.stamp));
-        self.depend(self.place.current(), others.collect::<Vec<_>>());
-        for place in new {
-            if let Some(before) = self.writes.made_after(place.path) {
-                self.depend(before, [(place.path, place.stamp)]);
-            }
-        }
+        self.depend(self.place.current(), new.iter().map(|place| (place.path, place.stamp)));
         self.known.note_search(search, trail);
     }
 
@@ -435,13 +421,8 @@ impl Program {
     }
 
     fn note(&mut self, path: &[u8], stamp: Stamp) {
-        self.note_after(self.place.current(), path, stamp);
-    }
-
-    /// The same, with the checkpoint that it belongs to.
-    fn note_after(&mut self, checkpoint: Option<Index>, path: &[u8], stamp: Stamp) {
         self.known.insert(path, stamp);
-        self.depend(checkpoint, [(path, stamp)]);
+        self.depend(self.place.current(), [(path, stamp)]);
     }
 
     /// Tells the supervisor what paths looked like before they are opened.

@@ -60,11 +60,6 @@ impl Writes {
         }
     }
 
-    /// Of a file that the program has made, the checkpoint before that.
-    pub fn made_after(&self, path: &[u8]) -> Option<Option<Index>> {
-        self.made.get(path).copied()
-    }
-
     /// Whether a file that the program has made is being written by it still.
     pub fn is_unfinished(&self, path: &[u8]) -> bool {
         let identity = || Stamp::of_file(path).identity();

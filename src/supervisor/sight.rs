@@ -293,8 +293,12 @@ impl Sight {
         self.own.clear();
     }
 
-    /// Waits for somebody who seems to be in the middle of saving.
+    /// Waits for somebody who seems to be in the middle of saving. A path that was opened and
+    /// asked about is looked at once for all of that.
     pub fn hold(&mut self, id: PathId, until: Time) {
+        let others = self.numbers(self.path(id)).filter(|other| *other != id);
+        let others = others.filter_map(|other| self.held.get(&other).copied());
+        let until = others.chain([until]).min().unwrap_or(until);
         self.held.insert(id, until);
     }
 
