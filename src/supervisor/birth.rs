@@ -2,13 +2,22 @@
 
 use super::machine::Time;
 use crate::session::invitation::Command;
+use crate::sys::free::free_memory;
 use crate::sys::shared::Shared;
 use crate::sys::signals::Mask;
 use crate::sys::terminal::Modes;
 use crate::wire::board::Board;
 use nix::unistd::Pid;
+use std::cell::OnceCell;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
+
+/// What part of the memory that is free when the session begins checkpoints may come to
+/// hold, unless the user says otherwise.
+const SHARE: u64 = 4;
+
+/// And that many bytes in any case.
+const LEAST_MEMORY: u64 = 256 << 20;
 
 /// What stays as it was when the session began.
 pub struct Birth {
@@ -25,6 +34,8 @@ pub struct Birth {
     /// How the terminal was set.
     terminal: Modes,
     began: Instant,
+    /// Bytes that checkpoints may hold where the user has said nothing, once that is asked for.
+    share: OnceCell<u64>,
 }
 
 impl Birth {
@@ -46,7 +57,14 @@ impl Birth {
             command,
             terminal: Modes::save(),
             began: Instant::now(),
+            share: OnceCell::new(),
         }
+    }
+
+    /// How many bytes checkpoints may hold where the user has said nothing.
+    pub fn share_of_memory(&self) -> u64 {
+        let share = || free_memory().map_or(LEAST_MEMORY, |free| LEAST_MEMORY.max(free / SHARE));
+        *self.share.get_or_init(share)
     }
 
     /// The process that the shell started, our parent.

@@ -67,7 +67,6 @@ use outlets::Outlets;
 use pending::Pending;
 use run::Run;
 use sight::Sight;
-use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -101,8 +100,6 @@ pub fn run(split: Split, settings: Settings, origin: Origin) {
 
 struct Supervisor {
     settings: Settings,
-    /// Bytes that checkpoints may hold where the user has said nothing.
-    share: OnceCell<u64>,
     birth: Birth,
     inbox: Inbox,
     sight: Sight,
@@ -146,7 +143,6 @@ impl Supervisor {
             clearing: Clearing::default(),
             outlets,
             settings,
-            share: OnceCell::new(),
         })
     }
 

@@ -11,7 +11,6 @@ use crate::files::{PathId, Stamp, content_digest};
 use crate::report;
 use crate::session::invitation::CANNOT_RUN;
 use crate::session::own::Since;
-use crate::sys::free::free_memory;
 use crate::sys::process::{exit_now, monotonic, page_size};
 use crate::sys::signals::end_by;
 use crate::wire::letter::Letter;
@@ -21,13 +20,6 @@ use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// What part of the memory that is free when the session begins checkpoints may come to
-/// hold, unless the user says otherwise.
-const SHARE: u64 = 4;
-
-/// And that many bytes in any case.
-const LEAST_MEMORY: u64 = 256 << 20;
 
 impl Supervisor {
     pub(super) fn clear(&mut self) {
@@ -208,8 +200,7 @@ impl Supervisor {
 
     /// How many pages all checkpoints may come to hold.
     pub(super) fn most_pages(&self) -> u64 {
-        let share = || free_memory().map_or(LEAST_MEMORY, |free| LEAST_MEMORY.max(free / SHARE));
-        let most = self.settings.max_memory.unwrap_or_else(|| *self.share.get_or_init(share));
+        let most = self.settings.max_memory.unwrap_or_else(|| self.birth.share_of_memory());
         most / page_size() as u64
     }
 
