@@ -2,7 +2,10 @@
 --
 -- Each program prints what it finds. An edit is followed by what is found then, and by nothing else.
 
+local posix = require 'posix'
 local support = require 'spec.support'
+
+local root = posix.getcwd()
 
 local function has(lua, module)
   local probe = support.start { lua.interpreter, '-e', ("os.exit(pcall(require, '%s') and 0 or 1)"):format(module) }
@@ -90,15 +93,20 @@ int luaopen_probe(void *state) {
 ]]
 
 support.each_lua(function(lua)
-  --- Starts `main`, which has the C module as `probe`, with a filter for data.
-  local function start(main, files, options)
-    options = options or {}
-    local project = support.project(files)
+  --- Writes `main`, which has the C module as `probe`.
+  local function build(project, main)
     project:write('probe.c', SOURCE)
     local compile = support.start { 'cc', '-shared', '-fPIC', '-o', 'probe.so', 'probe.c', cwd = project.root }
     assert.same({ 'exited', 0 }, { compile:wait() }, compile:unread())
     project:write('main.lua', "package.cpath = './?.so;' .. package.cpath\nlocal probe = require 'probe'\n" .. main)
     project:age()
+  end
+
+  --- Starts it, with a filter for data.
+  local function start(main, files, options)
+    options = options or {}
+    local project = support.project(files)
+    build(project, main)
     local program = lua:forkmon { '--filter', options.filter or '/data', options.flag or '--quiet', 'main.lua',
       cwd = project.root, env = options.env }
     return project, program
@@ -214,15 +222,59 @@ support.each_lua(function(lua)
     end)
   end
 
-  it('is not observed with --no-native-hooks', function()
-    local project, program = start("print(probe.read 'data.txt') dofile 'data.lua'",
-      { ['data.txt'] = 'one', ['data.lua'] = "print 'lua 1'" }, { env = { FORKMON_NO_NATIVE_HOOKS = '1' } })
-    program:expect_exactly 'one\nlua 1\n'
-    project:write('data.txt', 'two')
-    support.await_idle(program)
-    project:write('data.lua', "print 'lua 2'")
-    program:expect_exactly 'lua 2\n'
-    program:stop 'INT'
+  it('says so where it cannot observe a library', function()
+    for _, moment in ipairs { 'before', 'after' } do
+      local load = "local access = package.loadlib('./sealed.so', 'sealed_access')\n"
+      local enable = "require('forkmon').enable { filter = '/data', colors = false }\n"
+      local project = support.project { ['main.lua'] = (moment == 'before' and load .. enable or enable .. load) .. [[
+        local file = io.open 'data.txt'
+        print(file:read '*a', access(nil), access 'data2')
+      ]], ['data.txt'] = 'one' }
+      local compile = support.start { 'cc', '-shared', '-fPIC', '-Wl,-z,now,-z,relro', '-o', 'sealed.so',
+        root .. '/spec/programs/sealed.c', cwd = project.root }
+      assert.same({ 'exited', 0 }, { compile:wait() }, compile:unread())
+      local program = lua:start { 'main.lua', cwd = project.root }
+      local state = program:expect_match 'one\t([%a ]+)\tnone\n'
+      if state == 'sealed' then
+        assert.equal(1, support.count(program.stdout.text, 'import slots cannot be written to: what is opened or asked '
+          .. 'through them by C code is not seen'), moment)
+      end
+      support.await_idle(program)
+      project:write('data2', '')
+      support.await_idle(program)
+      project:write('data.txt', 'two')
+      program:expect_match 'two\t[%a ]+\tthere\n'
+      program:stop 'INT'
+      if state ~= 'sealed' then return pending 'this kernel has no mseal' end
+    end
+  end)
+
+  describe('C code is not observed', function()
+    local main = "print(probe.read 'data.txt') dofile 'data.lua'"
+    local without = "require('forkmon').enable { native_hooks = false, quiet = true, filter = '/data' }\n"
+    local ways = {
+      ['with --no-native-hooks'] = { flags = { '--no-native-hooks' } },
+      ['with FORKMON_NO_NATIVE_HOOKS'] = { flags = {}, env = { FORKMON_NO_NATIVE_HOOKS = '1' } },
+      ['with native_hooks = false'] = { before = without },
+    }
+    for name, way in pairs(ways) do
+      it(name, function()
+        local project = support.project { ['data.txt'] = 'one', ['data.lua'] = "print 'lua 1'" }
+        build(project, (way.before or '') .. main)
+        local how = { cwd = project.root, env = way.env }
+        if way.flags then for _, word in ipairs { '--quiet', '--filter', '/data' } do how[#how + 1] = word end end
+        how[#how + 1] = way.flags and way.flags[1]
+        how[#how + 1] = 'main.lua'
+        local program = (way.flags and lua.forkmon or lua.start)(lua, how)
+        program:expect_exactly 'one\nlua 1\n'
+        support.await_idle(program)
+        project:write('data.txt', 'two')
+        support.await_idle(program)
+        project:write('data.lua', "print 'lua 2'")
+        program:expect_exactly 'lua 2\n'
+        program:stop 'INT'
+      end)
+    end
   end)
 
   if has(lua, 'posix') then

@@ -221,6 +221,11 @@ impl Asked {
         }
     }
 
+    /// Likewise of a name that was given only now: it was not told.
+    pub fn leave_out_new(&mut self, name: &[u8]) {
+        self.own.insert(name.to_vec());
+    }
+
     fn without_own(&self, path: &[u8], answer: Answer) -> Answer {
         let Answer::Names(mut names) = answer else { return answer };
         self.own.iter().filter(|name| is_there(path, name)).for_each(|name| names.remove(name));
@@ -422,6 +427,7 @@ pub(crate) mod tests {
             there in prop::collection::btree_set(0..4usize, 0..4),
             own in prop::collection::vec((0..4usize, any::<bool>()), 0..6),
             other in prop::option::of(0..4usize),
+            is_named_late: bool,
         ) {
             let root = scratch("own-names");
             let (folder, at) = (root.as_os_str().as_bytes(), |name: usize| root.join(NAMES[name]));
@@ -433,6 +439,12 @@ pub(crate) mod tests {
                 let _ = if *is_made { fs::write(at(*name), "") } else { fs::remove_file(at(*name)) };
                 prop_assert!(asked.is_same(folder));
                 prop_assert!(asked.agrees(folder, Answer::ask(folder, &question)));
+            }
+            if is_named_late {
+                fs::write(root.join("new"), "").unwrap();
+                prop_assert!(!asked.is_same(folder));
+                asked.leave_out_new(b"new");
+                prop_assert!(asked.is_same(folder));
             }
             if let Some(name) = other.filter(|name| own.iter().all(|(own, _)| own != name)) {
                 let is_there = at(name).exists();

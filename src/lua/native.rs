@@ -86,16 +86,17 @@ fn observe() -> Option<String> {
     match slots::install(Box::new(Native { asked: RefCell::new(None) })) {
         Ok(found) => {
             set_observing(true);
-            (found.refused > 0).then(|| {
-                format!(
-                    "{} import slots cannot be written to: what is opened or asked through them by \
-                     C code is not seen",
-                    found.refused
-                )
-            })
+            (found.refused > 0).then(|| unseen(found.refused))
         }
         Err(unsupported) => Some(unsupported.to_string()),
     }
+}
+
+fn unseen(slots: usize) -> String {
+    format!(
+        "{slots} import slots cannot be written to: what is opened or asked through them by C code \
+         is not seen"
+    )
 }
 
 /// C code is observed no more.
@@ -123,7 +124,7 @@ impl Observer for Native {
             }
             Call::Change { place, act } => {
                 changes(place, act);
-                Verdict::Pass
+                if act == Act::MakeSome { Verdict::Tell } else { Verdict::Pass }
             }
             Call::Run { starts, .. } => {
                 if starts {
@@ -148,11 +149,22 @@ impl Observer for Native {
     }
 
     fn after(&self, call: &Call, outcome: &Outcome) {
-        if let Call::Run { ends, .. } = *call {
-            if ends || matches!(outcome, Outcome::Failed(_)) {
-                enabled::try_with(Program::has_awaited_child);
+        match *call {
+            Call::Run { ends, .. } => {
+                if ends || matches!(outcome, Outcome::Failed(_)) {
+                    enabled::try_with(Program::has_awaited_child);
+                }
+                return;
             }
-            return;
+            // Only now its name is known. Names that come are waited for, so this is in time.
+            Call::Change { act: Act::MakeSome, .. } => {
+                if let Outcome::Target(made) = *outcome {
+                    let path = absolute(made);
+                    enabled::try_with(|program| program.made(&path));
+                }
+                return;
+            }
+            _ => {}
         }
         let Some(asked) = self.asked.take() else { return };
         let Asked { path, question, folder, checkpoint, is_decided } = asked;
@@ -195,6 +207,10 @@ impl Observer for Native {
 
     fn closed(&self, folder: Folder) {
         enabled::try_with(|program| program.has_listed_enough(folder));
+    }
+
+    fn refused(&self, slots: usize) {
+        enabled::try_with(|program| program.warn_once(unseen(slots).as_bytes()));
     }
 }
 
@@ -292,11 +308,11 @@ fn opens(place: Place, flags: c_int) {
 fn changes(place: Place, act: Act) {
     let path = path_of(place);
     let change = match act {
-        Act::Make | Act::MoveHere => Some(Change::Make),
-        Act::Remove | Act::MoveAway => Some(Change::Move),
-        Act::Resize | Act::Mark => Some(Change::Update),
-        // What it will be called is not known.
-        Act::MakeSome => None,
+        Act::Make | Act::MoveHere => Change::Make,
+        // What it will be called is not known, but that the folder is another then.
+        Act::MakeSome => Change::Append,
+        Act::Remove | Act::MoveAway => Change::Move,
+        Act::Resize | Act::Mark => Change::Update,
     };
     if is_covered(&path) {
         MOVES.set(false);
@@ -307,7 +323,7 @@ fn changes(place: Place, act: Act) {
         return;
     }
     let succeeds = enabled::try_with(|program| {
-        let succeeds = change.is_none_or(|change| program.wrote(&path, change));
+        let succeeds = program.wrote(&path, change);
         program.effect(false);
         succeeds
     });

@@ -324,6 +324,13 @@ impl Program {
         true
     }
 
+    /// The program has made a file, whose name was given only then.
+    pub fn made(&mut self, path: &[u8]) {
+        if self.is_active() && self.answers.concern(path) {
+            self.channel.send(&Record::Made { path: path.to_vec() });
+        }
+    }
+
     /// The program is about to open `path` for writing and reading, and thereby
     /// to empty it.
     pub fn empties(&mut self, path: &[u8]) {

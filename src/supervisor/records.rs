@@ -86,7 +86,11 @@ impl Supervisor {
                 let same = self.timeline.of_file(Stamp::of_file(&path));
                 let (program, now) = (self.run.program(), self.birth.now());
                 let listings = self.sight.announce(&path, same, program, now);
-                self.leave_out(&path, &listings);
+                self.leave_out(&path, &listings, Asked::leave_out);
+            }
+            Record::Made { path } => {
+                let listings = self.sight.listings_with(&path);
+                self.leave_out(&path, &listings, |asked, _, name| asked.leave_out_new(name));
             }
             Record::Configured(settings) => self.configure(settings),
             Record::Outdated { after } => {
@@ -218,12 +222,17 @@ impl Supervisor {
     }
 
     /// What the program itself makes or removes counts in no listing any more.
-    fn leave_out(&mut self, path: &[u8], listings: &[PathId]) {
+    fn leave_out(
+        &mut self,
+        path: &[u8],
+        listings: &[PathId],
+        act: impl Fn(&mut Asked, &[u8], &[u8]),
+    ) {
         let name = &path[path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1)..];
         for &id in listings {
             let known = self.timeline.dependency_mut(id).and_then(|known| known.asked.as_mut());
             if let Some(asked) = known {
-                asked.leave_out(self.sight.path(id), name);
+                act(asked, self.sight.path(id), name);
             }
         }
     }

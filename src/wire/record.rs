@@ -124,6 +124,11 @@ pub enum Record {
         /// Absolute path.
         path: Vec<u8>,
     },
+    /// The program has made a file, whose name was given only then.
+    Made {
+        /// Absolute path.
+        path: Vec<u8>,
+    },
     /// The options were changed by a second `enable`.
     Configured(Settings),
     /// The program is about to change a file for the second time: checkpoints
@@ -179,6 +184,7 @@ wire!(enum Record {
     11 => Unfit { checkpoint, path, never },
     12 => Awaits,
     13 => Awaited,
+    14 => Made { path },
 });
 wire!(struct Part { offset, line, digest, stamp, content });
 wire!(struct Worth { explicit, hot, separated });
@@ -344,6 +350,7 @@ mod tests {
                 .prop_map(|(settings, events, began)| Record::Started { settings, events, began }),
             settings().prop_map(Record::Configured),
             path().prop_map(Record::Warned),
+            path().prop_map(|path| Record::Made { path }),
             Just(Record::Awaits),
             Just(Record::Awaited),
             any::<Option<Index>>().prop_map(|after| Record::Outdated { after }),

@@ -110,7 +110,8 @@ pub enum Outcome<'a> {
     Done,
     /// What is there.
     Status(Status),
-    /// Where the link points to, or the real path. As much as the program had room for.
+    /// Where the link points to, or the real path, or what was made by a template. As much as
+    /// the program had room for.
     Target(&'a [u8]),
     /// The folder is open; its names follow.
     Listing(Folder),
@@ -146,6 +147,9 @@ pub trait Observer {
 
     /// It has done with the listing.
     fn closed(&self, folder: Folder);
+
+    /// A library was loaded of which so many slots cannot be written to.
+    fn refused(&self, slots: usize);
 }
 
 impl<'a> Place<'a> {

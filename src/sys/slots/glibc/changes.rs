@@ -8,7 +8,7 @@ use super::served::{is_served, tell};
 use super::table::{Function, Hook, name};
 use crate::sys::slots::call::{Act, Call, Outcome, Place, Verdict};
 use libc::{dev_t, gid_t, mode_t, off_t, timespec, timeval, uid_t, utimbuf};
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 hooks! {
@@ -49,34 +49,31 @@ hooks! {
         change_at(folder, path, Act::Make) => |result| done(result)
     }
     fn mkstemp(template: *mut c_char) -> c_int {
-        change(template, Act::MakeSome) => |result| done(result)
+        change(template, Act::MakeSome) => |result| made(*result == -1, template)
     }
     fn mkstemp64(template: *mut c_char) -> c_int {
-        change(template, Act::MakeSome) => |result| done(result)
+        change(template, Act::MakeSome) => |result| made(*result == -1, template)
     }
     fn mkostemp(template: *mut c_char, flags: c_int) -> c_int {
-        change(template, Act::MakeSome) => |result| done(result)
+        change(template, Act::MakeSome) => |result| made(*result == -1, template)
     }
     fn mkostemp64(template: *mut c_char, flags: c_int) -> c_int {
-        change(template, Act::MakeSome) => |result| done(result)
+        change(template, Act::MakeSome) => |result| made(*result == -1, template)
     }
     fn mkstemps(template: *mut c_char, length: c_int) -> c_int {
-        change(template, Act::MakeSome) => |result| done(result)
+        change(template, Act::MakeSome) => |result| made(*result == -1, template)
     }
     fn mkstemps64(template: *mut c_char, length: c_int) -> c_int {
-        change(template, Act::MakeSome) => |result| done(result)
+        change(template, Act::MakeSome) => |result| made(*result == -1, template)
     }
     fn mkostemps(template: *mut c_char, length: c_int, flags: c_int) -> c_int {
-        change(template, Act::MakeSome) => |result| done(result)
+        change(template, Act::MakeSome) => |result| made(*result == -1, template)
     }
     fn mkostemps64(template: *mut c_char, length: c_int, flags: c_int) -> c_int {
-        change(template, Act::MakeSome) => |result| done(result)
+        change(template, Act::MakeSome) => |result| made(*result == -1, template)
     }
     fn mkdtemp(template: *mut c_char) -> *mut c_char {
-        change(template, Act::MakeSome) => |result| match result.is_null() {
-            true => failed(),
-            false => Outcome::Done,
-        }
+        change(template, Act::MakeSome) => |result| made(result.is_null(), template)
     }
     fn truncate(path: *const c_char, length: off_t) -> c_int {
         change(path, Act::Resize) => |result| done(result)
@@ -128,6 +125,15 @@ unsafe fn change<'a>(path: *const c_char, act: Act) -> Option<Call<'a>> {
 unsafe fn change_at<'a>(folder: c_int, path: *const c_char, act: Act) -> Option<Call<'a>> {
     // SAFETY: what the C function was given.
     Some(Call::Change { place: unsafe { Place::at(folder, path) }?, act })
+}
+
+/// What was made by a template, which is its path now.
+unsafe fn made<'a>(has_failed: bool, template: *const c_char) -> Outcome<'a> {
+    if has_failed {
+        return failed();
+    }
+    // SAFETY: what the C function was given, and has filled in.
+    Outcome::Target(unsafe { CStr::from_ptr(template) }.to_bytes())
 }
 
 /// Tells of both changes, makes the call, and tells what came of it to who wants to know.

@@ -1,7 +1,7 @@
 //! When the loaded objects are looked at: at first, and after libraries were loaded.
 
 use super::objects::Objects;
-use super::served::OfThread;
+use super::served::{OfThread, tell};
 use crate::sys::slots::found::Found;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,7 +23,10 @@ pub fn look() -> Found {
 /// As [`look`], if there may be something.
 pub fn look_if_loaded() {
     if LOADED.load(Ordering::Relaxed) && LOADED.swap(false, Ordering::Relaxed) {
-        look();
+        let found = look();
+        if found.refused > 0 {
+            tell(|observer| observer.refused(found.refused));
+        }
     }
 }
 

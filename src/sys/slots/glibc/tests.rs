@@ -225,6 +225,10 @@ impl Observer for Log {
     fn closed(&self, _: Folder) {
         self.add("closed".into());
     }
+
+    fn refused(&self, slots: usize) {
+        self.add(format!("refused {slots}"));
+    }
 }
 
 /// A folder with a few files, and the library in it, built in one of the ways.
