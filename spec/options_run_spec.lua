@@ -60,7 +60,7 @@ support.each_lua(function(lua)
       project:write('b.lua', "print 'b2'")
       program:expect 'b2\nend\n'
       program:stop 'INT'
-      assert.falsy(program.stdout.text:find('forkmon', 1, true))
+      assert.falsy(program.stdout.text:find('[forkmon]', 1, true))
     end)
 
   --- A program of so many files, which ends or stays.
