@@ -44,5 +44,6 @@ pub use prefix::{Prefixes, prefixes};
 pub use route::Reach;
 pub use stamp::{Stamp, content_digest, digest};
 pub use touch::{Degraded, PathId, Touch};
+pub use tree::tree_content;
 pub use views::{Views, is_below_views};
 pub use watcher::Watcher;

@@ -45,6 +45,29 @@ impl Stamp {
     }
 }
 
+/// A digest of all that is in a folder and below, by names and content alone: what is written
+/// there once more is the same. Of no folder there is none. As slow as to read it all.
+pub fn tree_content(folder: &[u8]) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    digest_tree(folder, &mut hasher);
+    Path::new(OsStr::from_bytes(folder)).is_dir().then(|| hasher.finish())
+}
+
+fn digest_tree(folder: &[u8], hasher: &mut DefaultHasher) {
+    for entry in entries(folder) {
+        hasher.write(entry.file_name().as_bytes());
+        hasher.write_u8(0);
+        let path = entry.path();
+        let path = path.as_os_str().as_bytes();
+        if is_entered(&entry) {
+            digest_tree(path, hasher);
+            hasher.write_u8(1);
+        } else {
+            hasher.write_u64(content_digest(path).unwrap_or(0));
+        }
+    }
+}
+
 fn tree(folder: &[u8]) -> Stamp {
     let mut hasher = DefaultHasher::new();
     let mut newest = 0;
@@ -144,6 +167,27 @@ mod tests {
         assert_eq!(stamp.read(path), content);
         fs::write(root.join("a"), "2").unwrap();
         assert_ne!(stamp.read(path), content);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn its_content_is_all_that_is_there_whenever_it_came() {
+        let root = scratch("tree-everything");
+        let path = root.as_os_str().as_bytes();
+        fs::create_dir(root.join("sub")).unwrap();
+        fs::write(root.join("sub/a"), "1").unwrap();
+        let earlier = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        fs::File::open(root.join("sub/a")).unwrap().set_modified(earlier).unwrap();
+        fs::write(root.join("b"), "1").unwrap();
+        let content = tree_content(path);
+        fs::write(root.join("b"), "1").unwrap();
+        assert_eq!(tree_content(path), content, "the same was written again");
+        fs::write(root.join("sub/a"), "2").unwrap();
+        assert_ne!(tree_content(path), content, "an old file changed");
+        fs::write(root.join("sub/a"), "1").unwrap();
+        assert_eq!(tree_content(path), content, "and back");
+        fs::remove_file(root.join("sub/a")).unwrap();
+        assert_ne!(tree_content(path), content, "an old file went");
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -8,7 +8,7 @@ use super::trace::shown;
 use super::verdict::Verdict;
 use super::waits::Doer;
 use crate::files::answer::{ALL, Answer, Question};
-use crate::files::{PathId, Stamp, Touch, content_digest};
+use crate::files::{PathId, Stamp, Touch, content_digest, tree_content};
 
 impl Supervisor {
     /// Judges what events have touched.
@@ -201,8 +201,8 @@ impl Supervisor {
 pub(super) fn content_of(path: &[u8], sight: &Sight, timeline: &Timeline) -> Option<u64> {
     let known = sight.find(path).and_then(|id| timeline.dependency(id));
     if known.is_some_and(|known| matches!(known.stamp, Stamp::Tree { .. })) {
-        let stamp = Stamp::of(path);
-        return stamp.read(path);
+        // Not only what is in the newest files, as for a stamp: a file may be gone.
+        return tree_content(path);
     }
     content_digest(path).or_else(|| match Answer::ask(path, &Question::Names { most: ALL }) {
         Answer::Names(names) => Some(names.digest),
