@@ -150,19 +150,29 @@ support.each_lua(function(lua)
     local lines = {}
     for line in output:gmatch '([^\n]*)\n' do lines[#lines + 1] = line end
     assert.truthy(lines[1]:find(('^%d running: .* main%%.lua$'):format(program.pid)))
-    assert.truthy(lines[2]:find '^ +has run %d+ m?s, 3 files, 0 resumes, [%d.]+ [kMG]B$')
+    local ran, unit = lines[2]:match '^ +has run ([%d.]+) (m?s), 3 files, 0 resumes, [%d.]+ [kMG]B$'
+    local function seconds(figure, of) return assert(tonumber(figure), output) / (of == 'ms' and 1000 or 1) end
+    local span = seconds(ran, unit)
     assert.equal((' '):rep(#tostring(program.pid) + 1) .. 'in ' .. project.root, lines[3])
     assert.same({ '', 10 }, { lines[4], #lines })
-    assert.truthy(lines[5]:find '^  #  when +saves +memory  resumed  files$')
-    local bars = {}
-    for row, name in ipairs { 'main%.lua', 'a%.lua', 'b%.lua', "'loaded'" } do
-      local pattern = ('^  %d  ([█░]*) +[%%d.]+ m?s +[%%d.]+ [kMG]B +0  %s$'):format(row - 1, name)
-      bars[row] = lines[5 + row]:match(pattern)
-      assert.truthy(bars[row], lines[5 + row])
-    end
+    local when = lines[5]:match '^  #  (when +)saves +memory  resumed  files$'
+    assert.truthy(when, lines[5])
     local function count(bar, glyph) return select(2, bar:gsub(glyph, '')) end
-    assert.is_true(count(bars[3], '█') > 2 * count(bars[2], '█'), 'the work before b is most of it')
-    assert.equal(count(bars[3], '░█') == 1 and count(bars[2], '█'), count(bars[3], '░'))
+    local width, last = #when - 5, 0 -- a number has ten columns, and its head five letters
+    for row, name in ipairs { 'main%.lua', 'a%.lua', 'b%.lua', "'loaded'" } do
+      local pattern = ('^  %d  ([░█]*) +([%%d.]+) (m?s) +[%%d.]+ [kMG]B +0  %s$'):format(row - 1, name)
+      local bar, saves, of = lines[5 + row]:match(pattern)
+      assert.truthy(bar, lines[5 + row])
+      -- A bar is as long as the time that its checkpoint saves, up to rounding, and begins where the one before ended.
+      saves = seconds(saves, of)
+      assert.is_true(saves >= last, output)
+      local before, own = count(bar, '░'), count(bar, '█')
+      assert.is_true(own > 0 and math.abs(before + own - math.max(saves / span * width, 1)) <= 1.5, output)
+      assert.is_true(math.abs(before - last / span * width) <= 1.5, output)
+      last = saves
+    end
+    -- The two stretches of work, of 10 and 100 ms of the processor's time.
+    assert.is_true(last >= 0.11, output)
     program:stop()
   end)
 

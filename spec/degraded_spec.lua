@@ -539,8 +539,8 @@ nil	the path cannot be watched
       end
     end
     local after, memory = sizes()
-    -- A checkpoint more or less may be on its way out at the moment of looking.
-    assert.is_true(math.abs(after.processes - before.processes) <= 2,
+    -- One may be on its way out at the moment of looking; checkpoints that were dropped for want of time are fewer.
+    assert.is_true(after.processes - before.processes <= 2,
       ('%d processes became %d'):format(before.processes, after.processes))
     assert.equal(before.descriptors, after.descriptors)
     assert.is_true(memory <= memory_before + 400, ('%d KB became %d KB'):format(memory_before, memory))

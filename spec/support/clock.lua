@@ -9,7 +9,7 @@ local monotime = require('system').monotime
 
 local clock = {
   now = monotime, -- seconds, never set back
-  patience = tonumber(os.getenv 'FORKMON_TEST_PATIENCE') or 20, -- seconds until a wait is given up
+  patience = tonumber(os.getenv 'FORKMON_TEST_PATIENCE') or 60, -- seconds until a wait is given up
 }
 
 --- Waits for a condition that no descriptor announces.
