@@ -41,7 +41,7 @@ units=$(grep -L "'spec.support'" spec/*_spec.lua | paste -s -d ' ' -)
 } >"$logs/.runs"
 xargs -P "$(nproc)" -L 1 sh spec/run.sh --one <"$logs/.runs"
 
-# A run that did not come to its summary counts as a failure.
+# A run that did not come to its summary counts as a failure. What failed is named once more at the end, where one looks.
 cat "$logs"/* | awk -v runs="$(wc -l <"$logs/.runs")" '
     / success(es)? \/ .* failures? \/ .* errors? \/ / {
         runs--
@@ -49,8 +49,10 @@ cat "$logs"/* | awk -v runs="$(wc -l <"$logs/.runs")" '
         failed += $4 + $7
         skipped += $10
     }
+    /^(Failure|Error) -> / { where = $3 ":" $5; getline; failures = failures "  " where " " $0 "\n" }
     END {
         failed += runs
+        printf "%s", failures ? "failed:\n" failures : ""
         printf "%d passed, %d failed%s\n", passed, failed, skipped ? ", " skipped " skipped" : ""
         exit failed > 0
     }
