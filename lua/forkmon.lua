@@ -182,7 +182,9 @@ local function survey()
     if not is_ignored(path) then add(path) end
   end
   local script = loaded.script(core.cmdline())
-  if script and sub(script, 1, 1) ~= '/' then
+  -- Before the script is loaded nobody has gone anywhere; where it is missing, the interpreter says so, or, as `nelua`
+  -- does, brings its own.
+  if script and sub(script, 1, 1) ~= '/' and not loaded.initialising() then
     local file = open(script, 'rb')
     if file then
       file:close()

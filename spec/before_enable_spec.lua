@@ -40,6 +40,19 @@ support.one_lua(function(lua)
     end)
   end)
 
+  it('a script that is not there, as a module does its work, is none to warn of', function() -- as `nelua` starts
+    local project = support.project {
+      ['tool.lua'] = "print(dofile 'a.lua')\nos.exit(0)",
+      ['a.lua'] = "return 'first'",
+    }
+    local program = lua:forkmon { '--quiet', '--filter', '%.lua$', lua.interpreter, '-l', 'tool', 'tool-main.lua',
+      cwd = project.root, env = { LUA_PATH = './?.lua;;' } }
+    program:expect_exactly 'first\n'
+    project:write('a.lua', "return 'second'")
+    program:expect_exactly 'second\n'
+    program:stop()
+  end)
+
   it('a script with a time to come is not started twice, and its edits count', function()
     local project = support.project { ['main.lua'] = "print 'before'\n" .. enable .. "print 'enabled'" }
     local function date()
