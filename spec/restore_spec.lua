@@ -213,6 +213,25 @@ support.each_lua(function(lua)
       end)
     end)
 
+    it('to a file that has another name by the checkpoint is cut back there', function()
+      run_thrice({
+        ['main.lua'] = [[
+          os.remove 'kept'
+          local out = io.open('out', 'w')
+          out:write 'head '
+          out:flush()
+          os.execute 'ln out kept && rm out'
+          require 'part'
+          out:write 'body'
+          out:close()
+          print 'done'
+        ]],
+      }, { before = '', after = '' }, function(project)
+        assert.equal('head body', project:read 'kept')
+        for name in lfs.dir(project.root) do assert.is_nil(name:match '^out') end
+      end)
+    end)
+
     it('through two descriptors of one opening goes through one offset still', function()
       run_thrice({
         ['main.lua'] = [[

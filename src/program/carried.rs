@@ -44,8 +44,10 @@ struct Open {
     descriptor: RawFd,
     facts: Facts,
     position: Option<i64>,
-    /// The name of a file that the program writes anew from its beginning.
-    rewritten: Option<PathBuf>,
+    /// The program writes the file anew from its beginning.
+    is_rewritten: bool,
+    /// The name of such a file, where that leads to it.
+    name: Option<PathBuf>,
     /// What the kernel calls a thing without a type. All such things have one inode.
     anonymous: Option<PathBuf>,
 }
@@ -168,7 +170,7 @@ impl Descriptors {
             let has_position = matches!(facts.kind, libc::S_IFREG | libc::S_IFDIR);
             let position = if has_position { descriptors::position(descriptor) } else { None };
             let anonymous = (facts.kind == 0).then(|| name_of(descriptor).unwrap_or_default());
-            Some(Open { descriptor, facts, position, rewritten: None, anonymous })
+            Some(Open { descriptor, facts, position, is_rewritten: false, name: None, anonymous })
         });
         Descriptors { open: open.collect(), unlisted }
     }
@@ -176,8 +178,10 @@ impl Descriptors {
     /// Finds out which files the program writes anew, for a resume to cut them.
     fn note_rewritten(&mut self, emptied: &Emptied) {
         for open in &mut self.open {
-            if open.position.is_some() && open.is_rewritten(emptied.get(&open.descriptor)) {
-                open.rewritten = name_of(open.descriptor).ok();
+            if open.position.is_some() && open.writes_anew(emptied.get(&open.descriptor)) {
+                open.is_rewritten = true;
+                // Of a name that was removed the kernel tells another, which ends in "(deleted)".
+                open.name = name_of(open.descriptor).ok().filter(|name| open.is_at(name));
             }
         }
     }
@@ -298,7 +302,7 @@ impl Open {
 
     /// Whether the program writes the file anew. `emptied`: the path of one that it
     /// has emptied, when that one had this descriptor.
-    fn is_rewritten(&self, emptied: Option<&PathBuf>) -> bool {
+    fn writes_anew(&self, emptied: Option<&PathBuf>) -> bool {
         let appends = self.facts.flags & libc::O_APPEND != 0;
         match self.mode() {
             libc::O_WRONLY => !appends,
@@ -331,7 +335,7 @@ impl Open {
         if !self.renew().unwrap_or(false) {
             let _ = descriptors::make_private(self.descriptor, &self.facts);
         }
-        if self.rewritten.is_some()
+        if self.is_rewritten
             && descriptors::facts(self.descriptor).is_ok_and(|now| now.size > self.facts.size)
         {
             let _ = descriptors::truncate(self.descriptor, self.facts.size);
@@ -345,9 +349,9 @@ impl Open {
     /// rewritten one leads elsewhere: the last run has renamed or removed it. Some
     /// other file that has its name now is overwritten, as by a fresh start.
     fn renew(&self) -> io::Result<bool> {
-        let Some(path) = &self.rewritten else { return Ok(false) };
+        let Some(path) = &self.name else { return Ok(false) };
         let taken = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
-        if self.facts.names == 0 || taken || self.is_at(path) {
+        if taken || self.is_at(path) {
             return Ok(false);
         }
         let own = format!("/proc/self/fd/{}", self.descriptor);
