@@ -17,13 +17,14 @@ MAKEFLAGS += --no-print-directory
 ANY_LUA = $(shell for lua in lua5.4 lua5.3 lua5.2 lua5.1 luajit lua; do \
 	command -v $$lua && break; done)
 
-.PHONY: help demo test check-rust check-lua rooms rocks specs fresh soak bench dist clean
+.PHONY: help demo test check-rust check-lua rooms rocks specs faults fresh soak bench dist clean
 
 help:
 	@echo "make demo    install what is missing, build, and show the quick example"
 	@echo "make test    install what is missing, and run every check and spec on every Lua"
 	@echo "make specs   run the specs only, on the rocks that are installed (make rocks)"
 	@echo "make rooms   list which folders of the source import which, and what is wrong there"
+	@echo "make faults TIMES=200   the specs in which processes are killed and stopped, so many times on every Lua"
 	@echo "make fresh   as root: install on a minimal Debian, as README.md says, as an ordinary user"
 	@echo "make soak MINUTES=10 [SEED=n]   random programs and edits on every Lua in turn"
 	@echo "make bench   measure, print the tables and write them to docs/performance.md"
@@ -74,6 +75,12 @@ rocks:
 specs:
 	@echo "== specs"
 	@sh spec/run.sh $(LUAS)
+
+# On the rocks that are installed, until the first failure. Its seed is printed.
+TIMES = 200
+faults:
+	@FORKMON_TEST_LUAS="$(LUAS)" lua5.3 "$$(command -v busted)" --output=plainTerminal --repeat=$(TIMES) \
+		--no-keep-going spec/faults_spec.lua
 
 fresh:
 	@sh spec/fresh.sh
