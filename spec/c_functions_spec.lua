@@ -209,6 +209,39 @@ support.each_lua(function(lua)
     end
   end
 
+  it('a name that is given only when it is made is the program\'s own, though it is told of late', function()
+    local project = support.project { ['f/other'] = '1' }
+    -- As on a busy machine: who waits for the child of a `vfork` gets no processor, and is seen to want it.
+    project:write('late.c', [[
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <unistd.h>
+char *mkdtemp(char *template) {
+  char *(*make)(char *) = dlsym(RTLD_NEXT, "mkdtemp");
+  char *made = make(template);
+  if (vfork() == 0) {
+    usleep(400000);
+    _exit(0);
+  }
+  return made;
+}
+]])
+    local compile = support.start { 'cc', '-shared', '-fPIC', '-o', 'late.so', 'late.c', cwd = project.root }
+    assert.same({ 'exited', 0 }, { compile:wait() }, compile:unread())
+    local program = start(project, [[
+      functions.opendir 'f'
+      functions.mkdtemp 'f/made'
+      print('done ' .. io.open 'f/other':read '*a')
+    ]], { LD_PRELOAD = project:path 'late.so' })
+    program:expect_exactly 'done 1\n'
+    support.await_idle(program)
+    assert.equal('', program:unread())
+    project:write('f/other', '2')
+    program:expect_match "f/other' changed, resuming from .-\n"
+    program:expect_exactly 'done 2\n'
+    program:stop 'INT'
+  end)
+
   it('errno and the mask of signals are left alone', function()
     local project = support.project { ['f/data'] = '1' }
     local program = start(project, [[

@@ -15,6 +15,7 @@
 //! many, in the order in which the folder gives them. That is what a new start would be told, too.
 //! Names that editors put beside files while they work do not count, as in a watched folder.
 
+use super::route::Reach;
 use super::scratch::is_scratch;
 use super::stamp::digest;
 use crate::sys::status::{Fields, Status};
@@ -52,6 +53,22 @@ pub enum Question {
         /// The first so many.
         most: u64,
     },
+}
+
+impl Question {
+    /// Whether the names in a folder were asked for.
+    pub fn is_of_names(&self) -> bool {
+        matches!(self, Question::Names { .. })
+    }
+
+    /// What of a directory matters to who asks this.
+    pub fn reach(&self) -> Reach {
+        match self {
+            Question::Names { .. } => Reach::Entries,
+            Question::Status { fields, .. } if fields.tell_of_entries() => Reach::Entries,
+            _ => Reach::Itself,
+        }
+    }
 }
 
 /// What was given.

@@ -41,7 +41,6 @@ mod views;
 mod watcher;
 
 pub use prefix::{Prefixes, prefixes};
-pub use route::Reach;
 pub use stamp::{Stamp, content_digest, digest};
 pub use touch::{Degraded, PathId, Touch};
 pub use tree::tree_content;

@@ -5,7 +5,7 @@ use super::machine::Event;
 use super::sight::{Glance, Sight};
 use super::timeline::Timeline;
 use super::trace::shown;
-use super::verdict::Verdict;
+use super::verdict::{SETTLES, Verdict};
 use super::waits::Doer;
 use crate::files::answer::{ALL, Answer, Question};
 use crate::files::{PathId, Stamp, Touch, content_digest, tree_content};
@@ -166,7 +166,9 @@ impl Supervisor {
         let now = self.now();
         self.sight.look_for_own(&mut self.timeline, self.run.program(), now);
         for path in self.sight.take_held(now) {
-            if !self.is_written_here(path) {
+            if self.sight.is_being_filled(path, self.run.program()) {
+                self.sight.hold(path, now + SETTLES);
+            } else if !self.is_written_here(path) {
                 self.judge_as(path, Touch::default(), true);
                 self.decide();
             }

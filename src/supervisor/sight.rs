@@ -7,7 +7,7 @@ use super::timeline::{Dependency, Fits, Part, Timeline};
 use super::verdict::{self, Case, Verdict};
 use super::words;
 use crate::files::answer::Question;
-use crate::files::{Degraded, PathId, Reach, Stamp, Touch, Watcher, content_digest, prefixes};
+use crate::files::{Degraded, PathId, Stamp, Touch, Watcher, content_digest, prefixes};
 use crate::sys::procfs;
 use crate::wire::record::Index;
 use rustc_hash::FxHashMap;
@@ -196,7 +196,7 @@ impl Sight {
         let (id, found) = match known {
             Some(&(_, id)) => (id, self.watcher.glance(id)),
             None => {
-                let added = self.watcher.add_besides(path, reach(&question));
+                let added = self.watcher.add_besides(path, question.reach());
                 self.asked.entry(path.to_vec()).or_default().push((question, added.0));
                 added
             }
@@ -238,7 +238,7 @@ impl Sight {
         for id in self.watcher.leading_to(path) {
             let questions = self.questions(self.watcher.path(id)).iter();
             let is_listing =
-                |(question, its): &(Question, PathId)| *its == id && is_of_names(question);
+                |(question, its): &(Question, PathId)| *its == id && question.is_of_names();
             match questions.clone().any(is_listing) {
                 true => listings.insert(id),
                 false => ids.insert(id),
@@ -247,7 +247,7 @@ impl Sight {
         ids.extend(self.questions(path).iter().map(|(_, id)| *id));
         // What is told of the folder besides its names changes, too.
         let around = self.questions(folder_of(path)).iter();
-        ids.extend(around.filter(|(question, _)| !is_of_names(question)).map(|(_, id)| *id));
+        ids.extend(around.filter(|(question, _)| !question.is_of_names()).map(|(_, id)| *id));
         if !ids.is_empty() || !listings.is_empty() {
             // Who asks for it later is told what the program is doing to it by now.
             ids.insert(self.watcher.add(path).0);
@@ -265,7 +265,16 @@ impl Sight {
     /// The listings in which a path is a name.
     pub fn listings_with(&self, path: &[u8]) -> Vec<PathId> {
         let around = self.questions(folder_of(path)).iter();
-        around.filter(|(question, _)| is_of_names(question)).map(|(_, id)| *id).collect()
+        around.filter(|(question, _)| question.is_of_names()).map(|(_, id)| *id).collect()
+    }
+
+    /// Whether the program has announced that something comes into this folder or goes, and
+    /// did not get the processor since: a name that is given only then is told of after.
+    pub fn is_being_filled(&self, id: PathId, program: Option<i32>) -> bool {
+        let folder = self.path(id);
+        self.own.iter().any(|(inside, own)| {
+            folder_of(self.path(*inside)) == folder && is_held_up(program, own.used + OWN_TAKES)
+        })
     }
 
     /// Whether the program has announced something that it has not done yet.
@@ -460,6 +469,10 @@ impl Sight {
             .map(|(id, own)| (*id, *own))
             .collect();
         for (id, own) in due {
+            if is_held_up(program, own.used + OWN_TAKES) {
+                self.own.insert(id, Own { check: now + OWN_AGAIN, ..own });
+                continue;
+            }
             let Some(known) = timeline.dependency_mut(id) else {
                 self.own.remove(&id);
                 continue;
@@ -467,7 +480,7 @@ impl Sight {
             let stamp = self.stamp(id, known.stamp);
             let files = [known.stamp.identity(), stamp.identity()].into_iter().flatten();
             let files = files.collect::<Vec<_>>();
-            if writes(program, &files) || is_held_up(program, own.used + OWN_TAKES) {
+            if writes(program, &files) {
                 self.own.insert(id, Own { check: now + OWN_AGAIN, ..own });
             } else {
                 self.restate(id, known, stamp, now);
@@ -482,17 +495,4 @@ impl Sight {
         let news = degraded.into_iter().filter(|why| self.told.insert(std::mem::discriminant(why)));
         news.map(words::degraded).collect()
     }
-}
-
-/// What of a directory matters to who asks this.
-fn reach(question: &Question) -> Reach {
-    match question {
-        Question::Names { .. } => Reach::Entries,
-        Question::Status { fields, .. } if fields.tell_of_entries() => Reach::Entries,
-        _ => Reach::Itself,
-    }
-}
-
-fn is_of_names(question: &Question) -> bool {
-    matches!(question, Question::Names { .. })
 }
