@@ -5,7 +5,8 @@
 //! same change again, and so on. Or it may be a person, whose edit must not be lost. So the
 //! first change counts in any case. If the run that it leads to waits for a subprocess again,
 //! and as long after the start of that the same file changes, it is likely to be the subprocess. Then it is put
-//! off until that has ended. If what is there is what was there before, which the
+//! off until that has ended. When it changes is when it was first touched, however late that is judged: what was
+//! touched before the subprocess was started is not its doing. If what is there is what was there before, which the
 //! program has read, it is proved: the subprocess writes this in any case. If it is another each
 //! time, that is proved by habit. What was proved is the program's own from then on, at that time after
 //! the start; an edit at any other time counts, and the proof does not any more.
@@ -61,9 +62,17 @@ pub struct Waits {
     next: FxHashMap<Vec<u8>, Round>,
     /// Files that are known to be written by a subprocess, and how long after its start.
     proved: FxHashMap<Vec<u8>, Duration>,
-    /// Files that have been touched, and not been decided about: how long after the start, and
-    /// how long to wait.
-    open: FxHashMap<Vec<u8>, (Duration, Option<Time>)>,
+    /// Files that have been touched, and not been decided about.
+    open: FxHashMap<Vec<u8>, Touched>,
+}
+
+/// A file that has been touched.
+#[derive(Clone, Copy, Debug, Default)]
+struct Touched {
+    /// How long after the start of a subprocess; `None`: while the program waited for none.
+    after: Option<Duration>,
+    /// How long to wait.
+    until: Option<Time>,
 }
 
 impl Waits {
@@ -79,14 +88,15 @@ impl Waits {
     /// It waits for none any more. Returns the files that are to be looked at now.
     pub fn end(&mut self) -> Vec<Vec<u8>> {
         self.began = None;
-        let put_off = self.open.iter().filter(|(_, (_, until))| until.is_some());
+        let put_off = self.open.iter().filter(|(_, touched)| touched.until.is_some());
         put_off.map(|(path, _)| path.clone()).collect()
     }
 
     /// The run is over, or another begins.
     pub fn stop(&mut self) {
         self.began = None;
-        self.open.clear();
+        // None is the doing of a subprocess of the next run.
+        self.open.values_mut().for_each(|touched| *touched = Touched::default());
     }
 
     /// What has changed leads to a resume.
@@ -97,10 +107,9 @@ impl Waits {
 
     /// A file is being changed, and will be looked at again.
     pub fn notice(&mut self, path: &[u8], now: Time) {
-        if let Some(began) = self.began
-            && !self.open.contains_key(path)
-        {
-            self.open.insert(path.to_vec(), (now.saturating_sub(began), None));
+        if !self.open.contains_key(path) {
+            let after = self.began.map(|began| now.saturating_sub(began));
+            self.open.insert(path.to_vec(), Touched { after, until: None });
         }
     }
 
@@ -117,7 +126,8 @@ impl Waits {
         content: impl FnOnce() -> Option<u64>,
     ) -> Doer {
         self.notice(path, now);
-        let Some((after, until)) = self.open.remove(path) else {
+        let Touched { after, until } = self.open.remove(path).unwrap_or_default();
+        let Some(after) = after else {
             self.proved.remove(path);
             self.last.remove(path);
             return Doer::Another;
@@ -133,7 +143,7 @@ impl Waits {
         };
         let until = until.unwrap_or(now + PATIENCE);
         if self.began.is_some() && now < until {
-            self.open.insert(path.to_vec(), (after, Some(until)));
+            self.open.insert(path.to_vec(), Touched { after: Some(after), until: Some(until) });
             return Doer::Unclear(until);
         }
         let is_same = before.content.is_some() && content() == before.content;
@@ -291,6 +301,29 @@ mod tests {
                 world.now += pause;
             }
         }
+    }
+
+    #[test]
+    fn what_was_touched_before_the_subprocess_was_started_is_not_its_doing() {
+        let mut waits = Waits::default();
+        let begin = |waits: &mut Waits, now, content| waits.begin(ms(now), |_| Some(content));
+        // A first edit, while the program waits.
+        begin(&mut waits, 0, 1);
+        assert_eq!(waits.change(b"/f", ms(30), || Some(2)), Doer::Another);
+        waits.resumed();
+        // Another comes, and is looked at when the next subprocess is at work.
+        waits.notice(b"/f", ms(100));
+        begin(&mut waits, 110, 3);
+        assert_eq!(waits.change(b"/f", ms(140), || Some(3)), Doer::Another);
+        waits.resumed();
+        // Likewise, and the run that it was touched in is over by then.
+        begin(&mut waits, 200, 3);
+        assert_eq!(waits.change(b"/f", ms(230), || Some(4)), Doer::Another);
+        waits.notice(b"/f", ms(240));
+        waits.resumed();
+        begin(&mut waits, 300, 5);
+        waits.end();
+        assert_eq!(waits.change(b"/f", ms(330), || Some(5)), Doer::Another);
     }
 
     #[test]
