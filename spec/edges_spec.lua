@@ -47,6 +47,106 @@ support.one_lua(function(lua)
     end)
   end)
 
+  describe('the folder in which a session began, made anew', function()
+    local sources = {
+      command = { ['main.lua'] = "print(dofile 'a.lua') io.stdout:flush()", ['a.lua'] = 'return 1' },
+      enable = { ['main.lua'] = "io.stdout:setvbuf 'no' require('forkmon').enable { filter = '%.lua$', quiet = true } "
+        .. "print(dofile 'a.lua')", ['a.lua'] = 'return 1' },
+    }
+    -- What becomes of the old one, and whether forkmon notices before the new one is there.
+    local ways = {
+      moved = { function(project) assert(os.rename(project:path 'x', project:path 'x.old')) end, false },
+      removed = { function(project) assert(os.execute(("rm -r '%s'"):format(project:path 'x'))) end, false },
+      ['moved a while ago'] = { function(project) assert(os.rename(project:path 'x', project:path 'x.old')) end, true },
+      ['removed a while ago'] = { function(project)
+        assert(os.execute(("rm -r '%s'"):format(project:path 'x')))
+      end, true },
+    }
+
+    for entry, files in pairs(sources) do
+      for how, way in pairs(ways) do
+        it(('is where it goes on: %s, with %s'):format(how, entry), function()
+          local project = support.project()
+          for name, text in pairs(files) do
+            project:write('x/' .. name, text)
+            project:write('y/' .. name, (text:gsub('return 1', 'return 2')))
+          end
+          local enter = entry == 'command' and lua.forkmon or lua.start
+          local options = { 'main.lua', cwd = project:path 'x' }
+          if entry == 'command' then table.insert(options, 1, '--quiet') end
+          local program = enter(lua, options)
+          program:expect_exactly '1\n'
+          way[1](project)
+          if way[2] then
+            program:expect(("[forkmon] the folder '%s', in which the session began, cannot be gone to (No such file "
+              .. 'or directory): the program is run anew when one of its files changes there\n')
+              :format(project:path 'x'))
+          end
+          assert(os.rename(project:path 'y', project:path 'x'))
+          program:expect '2\n'
+          for i = 3, 4 do
+            project:write('x/a.lua', 'return ' .. i)
+            program:expect_exactly(i .. '\n')
+          end
+          program:stop()
+        end)
+      end
+    end
+  end)
+
+  it('a folder that was removed while somebody was in it is heard of when it is made anew', function()
+    local program, project = start({
+      ['main.lua'] = "local file = io.open 'd/a.txt' print(file and file:read '*a' or 'nothing') io.stdout:flush()",
+      ['d/a.txt'] = 'first',
+    }, { '--filter', '%.txt$' })
+    program:expect_exactly 'first\n'
+    local visitor = support.start { 'sh', '-c', 'echo in; read line', cwd = project:path 'd', stdin = 'pipe' }
+    visitor:expect 'in\n'
+    for i = 1, 2 do
+      project:remove 'd/a.txt'
+      assert(posix.rmdir(project:path 'd'))
+      program:expect_exactly 'nothing\n'
+      grow_old(program)
+      project:write('d/a.txt', ('again %d'):format(i))
+      program:expect(('again %d\n'):format(i))
+      grow_old(program)
+      project:write('d/a.txt', 'edited')
+      program:expect 'edited\n'
+    end
+    visitor:close_stdin()
+    visitor:wait()
+    program:stop()
+  end)
+
+  it('a file that is away for a moment while a folder is listed anew is not lost', function()
+    local probe = support.start { lua.interpreter, '-e', "os.exit(pcall(require, 'lfs') and 0 or 1)" }
+    if select(2, probe:wait()) ~= 0 then return pending 'no lfs for this Lua' end
+    local program, project = start {
+      ['conf.lua'] = '-- 1', ['src/a.lua'] = "return 'a'", ['src/b.lua'] = "return 'b'",
+      ['main.lua'] = [[
+        dofile 'conf.lua'
+        local names = {}
+        for name in require 'lfs'.dir 'src' do if name:find '%.lua$' then names[#names + 1] = name end end
+        table.sort(names)
+        for i, name in ipairs(names) do names[i] = dofile('src/' .. name) end
+        print(table.concat(names, ' '))
+        io.stdout:flush()
+      ]],
+    }
+    program:expect_exactly 'a b\n'
+    for i = 1, 3 do
+      project:remove 'src/b.lua'
+      project:write('conf.lua', '-- again')
+      program:expect 'a\n'
+      project:write('src/b.lua', ("return 'b%d'"):format(i))
+      program:expect(('a b%d\n'):format(i))
+      grow_old(program)
+      project:write('src/b.lua', "return 'edited'")
+      program:expect_exactly 'a edited\n'
+    end
+    program:stop()
+  end)
+
   describe('what nobody edits', function()
     local views = { '/proc/self/stat', '/proc/uptime', '/dev/fd/0', '/dev/null', '/sys/kernel/uevent_seqnum' }
     for _, path in ipairs(views) do

@@ -9,7 +9,7 @@ use super::route::Reach;
 use super::stamp::Stamp;
 use super::table::Table;
 use super::touch::{Degraded, PathId, Touch};
-use inotify::{EventMask, Inotify, WatchDescriptor};
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use nix::errno::Errno;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsStr;
@@ -304,6 +304,27 @@ impl Watcher {
         }
         self.table.forget(wd);
         members
+    }
+
+    /// Makes sure that the directory of a path is the one that is watched: of one that was removed while
+    /// somebody is in it, or has it open, the kernel tells only when nobody is any more.
+    pub fn doubt(&mut self, id: PathId) {
+        let Some(home) = self.paths[id as usize].home else { return };
+        let Some(known) = self.directories[home].wd.clone() else { return };
+        let Some(inotify) = &self.inotify else { return };
+        // The number that a directory has already.
+        let mask = WatchMask::DELETE_SELF | WatchMask::MASK_ADD | WatchMask::ONLYDIR;
+        if inotify.watches().add(&self.directories[home].real, mask).is_ok_and(|now| now == known) {
+            return;
+        }
+        let concerned = self.displace(&known);
+        self.follow_directory(home, &mut Vec::new());
+        for subject in concerned {
+            match subject {
+                Subject::Path(id) => drop(self.follow(id)),
+                Subject::Directory(other) => self.follow_directory(other, &mut Vec::new()),
+            }
+        }
     }
 
     /// Something else is mounted there now.

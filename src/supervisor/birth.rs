@@ -1,15 +1,19 @@
 //! How the session came about, and what is needed to run its command anew.
 
 use super::machine::Time;
+use crate::files::Stamp;
 use crate::session::invitation::Command;
 use crate::sys::free::free_memory;
 use crate::sys::shared::Shared;
 use crate::sys::signals::Mask;
 use crate::sys::terminal::Modes;
 use crate::wire::board::Board;
+use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::cell::OnceCell;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What part of the memory that is free when the session begins checkpoints may come to
@@ -34,6 +38,8 @@ pub struct Birth {
     /// How the terminal was set.
     terminal: Modes,
     began: Instant,
+    /// The folder in which the program was enabled, by its name, if it had one.
+    home: Option<PathBuf>,
     /// Bytes that checkpoints may hold where the user has said nothing, once that is asked for.
     share: OnceCell<u64>,
 }
@@ -57,6 +63,7 @@ impl Birth {
             command,
             terminal: Modes::save(),
             began: Instant::now(),
+            home: std::env::current_dir().ok(),
             share: OnceCell::new(),
         }
     }
@@ -97,11 +104,37 @@ impl Birth {
         self.terminal.restore();
     }
 
-    /// Runs the command in a new process, which is to become the program.
+    /// Whether the name of the folder in which the program was enabled leads to another one now,
+    /// or nowhere: a user who goes there and starts anew would find other files than
+    /// those in our working directory.
+    pub fn is_away(&self) -> bool {
+        // Both are looked up now, as some file systems give a folder another number each time.
+        let here = Stamp::of_file(b".").identity();
+        self.home
+            .as_ref()
+            .is_some_and(|home| Stamp::of_file(home.as_os_str().as_bytes()).identity() != here)
+    }
+
+    /// Goes to where that name leads.
+    fn go_home(&self) -> Result<(), String> {
+        let Some(home) = self.home.as_ref().filter(|_| self.is_away()) else { return Ok(()) };
+        std::env::set_current_dir(home).map_err(|error| {
+            let error = Errno::from_raw(error.raw_os_error().unwrap_or_default()).desc();
+            format!(
+                "the folder '{}', in which the session began, cannot be gone to ({error}): the program \
+                 is run anew when one of its files changes there",
+                home.display()
+            )
+        })
+    }
+
+    /// Runs the command in a new process, which is to become the program, in the folder that
+    /// has the name of the one where the session began.
     ///
     /// # Errors
     /// Why that cannot be, for the user.
     pub fn run_anew(&self) -> Result<i32, String> {
+        self.go_home()?;
         let no_memory = "the program cannot be run anew in this session, which has no memory to \
                          share (see `ulimit -f` and `ulimit -n`): end it and start it anew";
         let memory = self.memory.as_ref().ok_or(no_memory)?;

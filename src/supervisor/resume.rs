@@ -226,9 +226,12 @@ impl Supervisor {
     }
 
     /// Ends the checkpoints of a program that had gone to a directory that is not there
-    /// any more, or is another: a fresh start would go to that one. (Where the program
-    /// began, it stays whatever becomes of the name, and so does a shell.)
+    /// any more, or is another, and all if that has become of the directory in which the
+    /// session began: a fresh start would go to that one.
     pub(super) fn end_misplaced(&mut self) {
+        if self.birth.is_away() {
+            return self.end_checkpoints_after(Target::Start);
+        }
         let is_misplaced = |directory: &Directory| {
             Stamp::of_file(&directory.path).identity() != Some(directory.identity)
         };

@@ -355,7 +355,8 @@ impl Sight {
 
     /// Paths that have been waited for long enough: what is there counts.
     pub fn take_held(&mut self, now: Time) -> Vec<PathId> {
-        self.held.extract_if(|_, until| *until <= now).map(|(id, _)| id).collect()
+        let due = self.held.extract_if(|_, until| *until <= now).map(|(id, _)| id);
+        due.inspect(|id| self.watcher.doubt(*id)).collect()
     }
 
     /// Paths whose clock tick has passed.
