@@ -176,6 +176,12 @@ local function survey()
     local path = core.absolute(file)
     if watched(path) then add(path) end
   end
+  if not loaded.initialising() then
+    for _, file in ipairs(loaded.reachable()) do
+      local path = core.absolute(file)
+      if watched(path) then add(path) end
+    end
+  end
   -- Scripts count whatever the filter says: who edits a program under forkmon wants to see it run.
   for _, file in ipairs(loaded.running()) do
     local path = core.absolute(file)

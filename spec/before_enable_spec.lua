@@ -40,6 +40,32 @@ support.one_lua(function(lua)
     end)
   end)
 
+  describe('what was loaded before enable()', function()
+    local lib = "return { name = function() return '%s' end }"
+    for how, load in pairs {
+      ['by dofile, into a local'] = "local lib = dofile 'lib.lua'",
+      ['by dofile, for a closure'] = "local lib = dofile 'lib.lua' function name() return lib.name() end",
+      ['by loadfile, into a table'] = "app = { parts = { assert(loadfile 'lib.lua')() } } local lib = app.parts[1]",
+      ['by a package.path that was put back'] =
+        "local p = package.path package.path = './?.lua' local lib = require 'lib' package.path = p",
+      ['by a require that was forgotten'] = "local lib = require 'lib' package.loaded.lib = nil",
+      ['as a metatable'] = "local lib = setmetatable({}, { __index = dofile 'lib.lua' })",
+    } do
+      it(how .. ' restarts the program when it changes', function()
+        local project = support.project {
+          ['main.lua'] = "package.path = './?.lua;' .. package.path\n" .. load .. '\n' .. enable .. 'print(lib.name())',
+          ['lib.lua'] = lib:format 'first',
+        }
+        local env = lua:paths()
+        local program = support.start { lua.interpreter, 'main.lua', cwd = project.root, env = env }
+        program:expect_exactly 'first\n'
+        project:write('lib.lua', lib:format 'second')
+        program:expect_exactly 'second\n'
+        program:stop()
+      end)
+    end
+  end)
+
   it('a script that is not there, as a module does its work, is none to warn of', function() -- as `nelua` starts
     local project = support.project {
       ['tool.lua'] = "print(dofile 'a.lua')\nos.exit(0)",

@@ -1,14 +1,16 @@
 --- What Lua has loaded before forkmon is enabled.
 --
 -- No checkpoint can be older than enable, so a change to any of these files has to restart the program. They are found
--- in three places: the modules in package.loaded, the functions on the stack, and the command line for the main
--- script, which has left the stack when enable is called in a coroutine.
+-- in four places: the modules in package.loaded, the functions on the stack, those that can be reached, as what
+-- dofile has loaded, and the command line for the main script, which has left the stack when enable is called in a
+-- coroutine. What has left no function behind, such as a file that returns a table of numbers, is not found.
 
 local search = require 'forkmon.search'
 
 local find, match, sub = string.find, string.match, string.sub
-local getenv, getinfo = os.getenv, debug.getinfo
-local ipairs, pairs, type = ipairs, pairs, type
+local getenv, getinfo, getlocal, getupvalue = os.getenv, debug.getinfo, debug.getlocal, debug.getupvalue
+local getmetatable, getregistry = debug.getmetatable, debug.getregistry
+local ipairs, next, pairs, type = ipairs, next, pairs, type
 local package = package
 
 local loaded = {}
@@ -41,6 +43,61 @@ function loaded.modules()
   local files = {}
   for name in pairs(package.loaded) do
     if is_looked_for(name) then add_places(files, name) end
+  end
+  return files
+end
+
+-- So many tables and functions are looked at: a program may have built up anything before.
+local MOST_REACHED = 4000
+
+--- The files that the functions come from which the program can reach, from its locals too, as far as they are looked
+--- at.
+---@return string[]
+function loaded.reachable()
+  local files, named = {}, {}
+  local seen, queue, last = {}, { package.loaded, getregistry() }, 2
+  -- Ours are no part of the program.
+  for name, value in pairs(package.loaded) do
+    if type(name) == 'string' and (name == 'forkmon' or sub(name, 1, 8) == 'forkmon.') then seen[value] = true end
+  end
+  local function reach(value)
+    local kind = type(value)
+    if (kind == 'table' or kind == 'function') and not seen[value] and last < MOST_REACHED then
+      seen[value] = true
+      last = last + 1
+      queue[last] = value
+    end
+  end
+  local level, index = 2, 1
+  while getinfo(level, 'l') do
+    local name, value = getlocal(level, index)
+    if name then reach(value) end
+    level, index = name and level or level + 1, name and index + 1 or 1
+  end
+  local at = 0
+  while at < last do
+    at = at + 1
+    local value = queue[at]
+    if type(value) == 'table' then
+      for key, field in next, value do
+        reach(key)
+        reach(field)
+      end
+      reach(getmetatable(value))
+    else
+      local source = getinfo(value, 'S').source
+      if sub(source, 1, 1) == '@' and not named[source] then
+        named[source] = true
+        files[#files + 1] = sub(source, 2)
+      end
+      local number = 1
+      local name, upvalue = getupvalue(value, number)
+      while name do
+        reach(upvalue)
+        number = number + 1
+        name, upvalue = getupvalue(value, number)
+      end
+    end
   end
   return files
 end
