@@ -32,11 +32,12 @@ impl Supervisor {
                 self.sight.read();
                 self.judge_touched();
             }
-            self.inbox.skip(bytes.len());
             match record {
                 Some(record) => self.take_in(record, opened),
                 None => self.outlets.warn("an unreadable record came from the program"),
             }
+            // Only now: it goes on at once, and what was there before is looked at above.
+            self.inbox.skip(bytes.len());
             self.decide();
         }
     }
