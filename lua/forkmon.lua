@@ -9,6 +9,7 @@ local config = require 'forkmon.config'
 local depfile = require 'forkmon.depfile'
 local filter = require 'forkmon.filter'
 local hooks = require 'forkmon.hooks'
+local integrations = require 'forkmon.integrations'
 local loaded = require 'forkmon.loaded'
 local native = require 'forkmon.native'
 local options = require 'forkmon.options'
@@ -44,6 +45,7 @@ local forkmon = {
 ---@field stop_timeout? integer ms the old run has for it before it is killed (2000)
 ---@field clear? boolean clear the screen before a resumed run
 ---@field native_hooks? boolean hear of what C code opens and asks for, where that is possible (true)
+---@field no_integration? string|string[] names of integrations that are not wanted
 ---@field watch? string|string[] files and directories to watch from the start
 ---@field config? boolean|string take further options from this file; `true`: from .forkmon in the project, if any
 ---@field events? string a path or `fd:N` to write JSON lines to
@@ -87,6 +89,7 @@ local remove_hooks ---@type fun()|nil there while forkmon is enabled
 local disabled = false
 local watched, is_ignored ---@type fun(path: string): boolean
 local callbacks = {} ---@type (fun(resume: forkmon.Resume))[]
+local reopens = false -- whether one of them is the program's
 local resuming = false
 
 --- Runs the on_resume functions, if this process has just been resumed.
@@ -155,6 +158,33 @@ local function observe()
     for name, field in pairs(names) do numbers[name] = core.fields[field] end
     return core.hint(original, numbers)
   end
+end
+
+-- What integrations get.
+---@type forkmon.Host
+local host = {
+  absolute = function(path) return core.absolute(path) end,
+
+  is_edited = function(path) return core.is_edited(path) end,
+
+  before = function(path)
+    if resuming or not remove_hooks then return false end
+    path = core.absolute(path)
+    core.visit(path, true)
+    -- Where the filter does not take it, it is not watched, and there is nothing to stop for.
+    local _, resume = core.consumed(path, 0, false)
+    resumed(resume)
+    return resume ~= nil
+  end,
+
+  on_resume = function(callback) callbacks[#callbacks + 1] = callback end,
+}
+
+--- What has to be called with which modules when they are loaded.
+local function adapters()
+  local name = integrations.of(loaded.script(core.cmdline()), settings.no_integration)
+  if not name then return {} end
+  return integrations.adapters(name, require('forkmon.integrations.' .. name), host, core.warn)
 end
 
 --- Completes the settings by what the core needs to know of the program at its start.
@@ -275,13 +305,14 @@ function forkmon.enable(given)
   end
 
   survey()
+  local adapts = adapters()
   local started, outcome = core.start(settings)
   if not started then
     if find(outcome, '^threads:') then error('forkmon.enable: ' .. outcome, 2) end
     return nil, outcome
   end
-  remove_hooks = hooks.install(_G, core.hook, report, core.clock, settings.native_hooks and observe())
-  core.reopens(#callbacks > 0)
+  remove_hooks = hooks.install(_G, core.hook, report, core.clock, adapts, settings.native_hooks and observe())
+  core.reopens(reopens)
   resumed(outcome)
   return forkmon
 end
@@ -390,6 +421,7 @@ end
 function forkmon.on_resume(callback)
   expect('on_resume', 'callback', 'function', callback)
   callbacks[#callbacks + 1] = callback
+  reopens = true
   if forkmon.enabled() then core.reopens(true) end
 end
 

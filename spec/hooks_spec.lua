@@ -44,7 +44,7 @@ end
 
 before_each(function()
   seen, globals = {}, new_globals()
-  remove = hooks.install(globals, no_native_hook, report, os.clock)
+  remove = hooks.install(globals, no_native_hook, report, os.clock, {})
 end)
 
 describe('the hook of', function()
@@ -141,7 +141,7 @@ describe('the searchers', function()
     globals = new_globals()
     local moonscript = function() end
     table.insert(globals.package.searchers, 2, moonscript)
-    hooks.install(globals, no_native_hook, report, os.clock)
+    hooks.install(globals, no_native_hook, report, os.clock, {})
     assert.equal(moonscript, globals.package.searchers[2])
     assert.same({ 'look up ./a.lua /lib/a/init.lua' }, searched(3, 'a'))
     assert.same({ 'look up /lib/a.so' }, searched(5, 'a.b'))
@@ -151,7 +151,7 @@ describe('the searchers', function()
     globals = new_globals()
     globals.package.loaders, globals.package.searchers = globals.package.searchers, nil
     globals.package.searchpath = nil
-    hooks.install(globals, no_native_hook, report, os.clock)
+    hooks.install(globals, no_native_hook, report, os.clock, {})
     seen = {}
     pcall(globals.package.loaders[2], 'a')
     assert.same({ 'look up ./a.lua /lib/a/init.lua' }, seen)
@@ -166,8 +166,20 @@ describe('install', function()
     hooks.install(globals, function(fn, ...)
       if fn == original then return native, true end
       return no_native_hook(fn, ...)
-    end, report, os.clock)
+    end, report, os.clock, {})
     assert.equal(native, globals.io.open)
+  end)
+
+  it('hands a module that is there already to its adapter, once', function()
+    globals = new_globals()
+    local module, adapted = {}, {}
+    globals.package.loaded.made = module
+    hooks.install(globals, no_native_hook, report, os.clock, {
+      made = function(given) adapted[#adapted + 1] = given end,
+      other = error,
+    })
+    assert.equal(module, adapted[1])
+    assert.is_nil(adapted[2])
   end)
 end)
 
@@ -176,7 +188,7 @@ describe('remove', function()
     local before = new_globals()
     local fresh = {}
     for key, value in pairs(before) do fresh[key] = value end
-    local install_remove = hooks.install(before, no_native_hook, report, os.clock)
+    local install_remove = hooks.install(before, no_native_hook, report, os.clock, {})
     assert.are_not.equal(fresh.dofile, before.dofile)
     install_remove()
     assert.equal(fresh.dofile, before.dofile)

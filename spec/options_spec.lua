@@ -22,7 +22,8 @@ describe('the table of enable', function()
     assert.same({
       filter = { '%.lua$' }, ignore = {}, quiet = false, watch_lines = true, verbose = false,
       restart_delay = 5, ignore_delay = 0, exact = false, overhead = 0.05, max_checkpoints = 64, content = false,
-      poll = 0, stop_signal = 15, stop_timeout = 2000, native_hooks = true, clear = false, watch = {},
+      poll = 0, stop_signal = 15, stop_timeout = 2000, native_hooks = true, clear = false, no_integration = {},
+      watch = {},
     }, resolve {})
   end)
 

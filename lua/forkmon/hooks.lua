@@ -202,10 +202,11 @@ end
 --- the first does not call the original
 ---@param report forkmon.Report
 ---@param clock fun(): number stands in for os.clock, which begins anew in every process
+---@param adapters table<string, fun(module: table)> called with modules when they are loaded, by their names
 ---@param hint? fun(original: function, names: table): function|nil where C code is observed: stands in for a function
 --- that asks for fields of a status
 ---@return fun() remove takes the hooks away wherever nobody has replaced them since
-function hooks.install(globals, hook, report, clock, hint)
+function hooks.install(globals, hook, report, clock, adapters, hint)
   local replaced, package = {}, globals.package
 
   local function put(place, key, ours)
@@ -228,10 +229,12 @@ function hooks.install(globals, hook, report, clock, hint)
   local waiting = {}
   for name in pairs(known) do waiting[name] = true end
   for name in pairs(seen) do waiting[name] = true end
+  for name in pairs(adapters) do waiting[name] = true end
 
   local function adopt(name, module)
     if not waiting[name] or type(module) ~= 'table' then return end
     waiting[name] = nil
+    if adapters[name] then adapters[name](module) end
     local told = seen[name] or {}
     for key, before in pairs(known[name] or {}) do
       if told[key] == nil then replace(module, key, before) end

@@ -67,6 +67,24 @@ local function number(text)
   return tonumber(text) or text
 end
 
+--- What forkmon does for single programs: see forkmon.integrations.
+options.integrations = {
+  { name = 'busted',
+    doc = 'loads each spec file just before its specs run, and runs those last that were edited last' },
+}
+
+local function integrations(value)
+  local items, known = list(value), {}
+  for _, integration in ipairs(options.integrations) do known[integration.name] = true end
+  for _, name in ipairs(items or {}) do
+    if not known[name] then
+      return nil, format(": there is no integration '%s'%s; `forkmon help integrations` lists them", name,
+        options.suggestion(name, known))
+    end
+  end
+  return items
+end
+
 -- kind -> what it expects, in the words of an error message; `convert` gives nil when the value is something else,
 -- with a message of its own when it knows better; `parse` where the text is not the value.
 local kinds = {
@@ -136,6 +154,10 @@ local kinds = {
       if type(value) == 'boolean' or type(value) == 'string' and value ~= '' then return value end
     end,
   },
+  integrations = {
+    expected = 'names of integrations (a string with ; between, or a list)',
+    convert = integrations,
+  },
   sink = {
     expected = "a path or 'fd:N'",
     convert = function(value)
@@ -185,6 +207,8 @@ local definitions = {
   { name = 'native_hooks', kind = 'switch', negated = true, env = 'FORKMON_NO_NATIVE_HOOKS', flag = '--no-native-hooks',
     default = true,
     doc = 'do not hear of what C code opens and asks for' },
+  { name = 'no_integration', kind = 'integrations', value = 'NAME', repeated = true, default = {},
+    doc = 'do not do for this program what forkmon help integrations says' },
   { name = 'watch', kind = 'paths', value = 'PATHS', repeated = true, default = {},
     doc = 'watch these files and directories too, with ; between; a change resumes from the first checkpoint' },
   { name = 'config', kind = 'file', value = 'FILE',

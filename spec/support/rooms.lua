@@ -280,8 +280,14 @@ function rooms.look(tree)
     between[rooms.room(path)] = between[rooms.room(path)] or {}
     if path:find '%.lua$' then
       for _, name in ipairs(read_lua(tree[path])) do
-        local other = 'lua/' .. name:gsub('%.', '/') .. '.lua'
-        if tree[other] then files[path][other] = true else fault('%s requires %s, which is not there', path, name) end
+        local wanted, found = 'lua/' .. name:gsub('%.', '/'), false
+        for other in pairs(tree) do
+          -- What ends in a dot is put together: any file of that folder.
+          if other == wanted .. '.lua' or name:find '%.$' and other:sub(1, #wanted) == wanted then
+            files[path][other], found = true, true
+          end
+        end
+        if not found then fault('%s requires %s, which is not there', path, name) end
       end
     elseif not path:find '/tests%.rs$' then
       local named, lines, unsafe = read_rust(path, tree[path])

@@ -10,7 +10,7 @@
 
 use super::placement::Decision;
 use super::{Consumed, Program};
-use crate::files::{Prefixes, prefixes};
+use crate::files::{Prefixes, Stamp, prefixes};
 use crate::wire::record::{Index, Part, Record, Worth};
 use std::time::{Duration, Instant};
 
@@ -24,12 +24,18 @@ const LOOK: Duration = Duration::from_millis(2);
 impl Program {
     /// A stop point: all that the program has done depends on no more than the first
     /// `offset` bytes of a file that it has opened. `fence`: the next edit is likely to be
-    /// right behind it.
+    /// right behind it. With none of the bytes, it is a stop point as when the file is opened.
     pub fn consumed(&mut self, path: &[u8], offset: u64, fence: bool) -> Consumed {
         if !self.can_watch() || !self.known.holds(path) {
             return Consumed::Unwatched;
         }
-        let elective = match self.budget.decide(false, fence, self.channel.apart()) {
+        let is_opening = offset == 0;
+        let effect = is_opening && self.effects.any();
+        let hot = fence
+            || is_opening
+                && (self.channel.board().is_hot(path)
+                    || self.budget.is_recent(Stamp::of_file(path)));
+        let elective = match self.budget.decide(effect, hot, self.channel.apart()) {
             Decision::Join => return Consumed::On,
             Decision::Elective => true,
             Decision::Forced => false,
@@ -38,7 +44,7 @@ impl Program {
             return Consumed::On;
         };
         let digest = part.digest;
-        let worth = Worth { explicit: false, hot: fence, separated: self.effects.any() };
+        let worth = Worth { explicit: false, hot, separated: self.effects.any() };
         match self.try_to_take(path, worth, elective, Some(part)).1 {
             None => Consumed::On,
             Some(resume) => {

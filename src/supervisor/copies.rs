@@ -47,7 +47,7 @@ impl Woken {
             mold: checkpoint.pid,
             index: checkpoint.index,
             name: checkpoint.title().into_owned(),
-            line: checkpoint.part.map(|part| part.line),
+            line: checkpoint.line(),
             at: Duration::from_micros(checkpoint.at),
             changed,
             since,

@@ -146,8 +146,8 @@ impl Supervisor {
                 .plain("pid", pid)
                 .string("name", name)
                 .plain("at_ms", milliseconds(Duration::from_micros(checkpoint.at)));
-            match checkpoint.part {
-                Some(part) => event.plain("line", part.line),
+            match checkpoint.line() {
+                Some(line) => event.plain("line", line),
                 None => event,
             }
         });

@@ -65,14 +65,15 @@ impl Supervisor {
             return self.restart(&changed);
         };
         let Some(checkpoint) = self.timeline.checkpoint(index) else { return };
-        let part = checkpoint.part.filter(|part| Some(part.path) == cause_id);
+        let is_part = checkpoint.part.is_some_and(|part| Some(part.path) == cause_id);
         let of_file = !checkpoint.worth.explicit && !checkpoint.name.is_empty();
         let title = checkpoint.title();
         tell(
             cause,
-            part.map_or(Point::Checkpoint { title: &title, of_file }, |part| {
-                Point::Line(part.line)
-            }),
+            checkpoint
+                .line()
+                .filter(|_| is_part)
+                .map_or(Point::Checkpoint { title: &title, of_file }, Point::Line),
         );
         let letter = Letter { count: self.run.count_resume(), changed };
         let woken = Woken::new(checkpoint, letter.changed.clone(), since);

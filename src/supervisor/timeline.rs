@@ -48,8 +48,8 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// What people call it.
     pub fn title(&self) -> Cow<'_, [u8]> {
-        if let Some(part) = self.part {
-            let from = format!(", from line {}", part.line).into_bytes();
+        if let Some(line) = self.line() {
+            let from = format!(", from line {line}").into_bytes();
             return Cow::Owned([&self.name[..], &from].concat());
         }
         match (self.index, &self.name[..]) {
@@ -57,6 +57,14 @@ impl Checkpoint {
             (index, b"") => Cow::Owned(format!("checkpoint {index}").into_bytes()),
             (_, name) => Cow::Borrowed(name),
         }
+    }
+}
+
+impl Checkpoint {
+    /// The line where the rest of the file begins that it is named for, if a part had been
+    /// used.
+    pub fn line(&self) -> Option<u32> {
+        self.part.filter(|part| part.offset > 0).map(|part| part.line)
     }
 }
 

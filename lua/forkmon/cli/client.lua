@@ -113,6 +113,7 @@ end
 function printers.help(values, words)
   if values['--man'] then return output.print(help.manual(native.VERSION)) end
   if not words[1] then return output.print(help.general()) end
+  if words[1] == 'integrations' then return output.print(help.integrations()) end
   local subcommand = subcommands.by_name[words[1]]
   if subcommand then return output.print(help.of(subcommand)) end
   return output.fail(2, "no subcommand is called '%s'%s", words[1], options.suggestion(words[1], subcommands.by_name))

@@ -36,6 +36,7 @@ local function words(subcommand)
   if subcommand.name ~= 'help' then return subcommand.words end
   local names = {}
   for index, known in ipairs(subcommands.list) do names[index] = known.name end
+  names[#names + 1] = 'integrations'
   return names
 end
 

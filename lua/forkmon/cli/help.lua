@@ -81,6 +81,17 @@ function help.general()
   return concat(parts, '\n')
 end
 
+--- The text of `help integrations`.
+---@return string
+function help.integrations()
+  local about = 'What forkmon does for these programs; --no-integration NAME has it leave that.'
+  local lines = { text.wrap(about, '', 0, WIDTH), '' }
+  for _, integration in ipairs(options.integrations) do
+    lines[#lines + 1] = flag_line(integration.name, nil, integration.doc)
+  end
+  return concat(lines, '\n') .. '\n'
+end
+
 --- The text of `help SUBCOMMAND`.
 ---@param subcommand forkmon.Subcommand
 ---@return string
