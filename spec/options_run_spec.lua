@@ -102,6 +102,24 @@ support.each_lua(function(lua)
       program:stop 'INT'
     end)
 
+  it('what is installed counts, and has no line unless that is wanted, or one works there', function()
+    for _, case in ipairs { { 'app', false }, { 'app', true }, { 'tree/share/lua/5.4', true } } do
+      local place, told = case[1], case[2]
+      local project = support.project {
+        ['app/main.lua'] = "print(dofile '../tree/share/lua/5.4/lib.lua')",
+        ['tree/share/lua/5.4/main.lua'] = "print(dofile 'lib.lua')",
+        ['tree/share/lua/5.4/lib.lua'] = 'return 1',
+      }
+      local path = project:path 'tree/share/lua/5.4/lib.lua'
+      local options = { place == 'app' and told and '--verbose' or '--exact', 'main.lua', cwd = project:path(place) }
+      local program = lua:forkmon(options)
+      program:expect_exactly((told and lines.watch(path) or '') .. '1\n')
+      project:write('tree/share/lua/5.4/lib.lua', 'return 2')
+      program:expect_match "lib%.lua' changed, resuming from [^\n]*\n2\n"
+      program:stop 'INT'
+    end
+  end)
+
   each_way('watch_lines keeps these back, and no others',
     { code = 'watch_lines = false', env = { FORKMON_NO_WATCH_LINES = '1' }, flags = { '--no-watch-lines' } },
     function(start)

@@ -179,7 +179,7 @@ local definitions = {
   { name = 'watch_lines', kind = 'switch', negated = true, default = true, env = 'FORKMON_NO_WATCH_LINES',
     flag = '--no-watch-lines', doc = 'print no lines about files that are watched' },
   { name = 'verbose', kind = 'switch', default = false,
-    doc = 'print such a line for every file, and not one for all when they are many' },
+    doc = 'print such a line for every file, also for what is installed, and not one for all when they are many' },
   { name = 'colors', kind = 'switch', negated = true, env = 'FORKMON_NO_COLORS', flag = '--no-color',
     doc = 'print plain lines; so it is off a terminal and with NO_COLOR set' },
   { name = 'restart_delay', kind = 'milliseconds', value = 'MS', default = 5,

@@ -45,6 +45,17 @@ pub fn working_directory() -> Vec<u8> {
     std::env::current_dir().map_or(b"/".to_vec(), |path| path.into_os_string().into_vec())
 }
 
+/// Whether a path is one of a module that was installed: below `share/lua/5.x` or `lib/lua/5.x`,
+/// as distributions and LuaRocks have it.
+pub fn is_installed(path: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    parts.windows(3).any(|parts| {
+        matches!(parts[0], b"share" | b"lib")
+            && parts[1] == b"lua"
+            && matches!(parts[2], [b'5', b'.', minor] if minor.is_ascii_digit())
+    })
+}
+
 /// The absolute form of a path; see [`absolute_from`].
 pub fn absolute(path: &[u8]) -> Vec<u8> {
     let is_relative = path.first() != Some(&b'/');
@@ -107,6 +118,19 @@ pub(crate) mod tests {
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         path
+    }
+
+    #[test]
+    fn what_is_installed_is_where_modules_are_put() {
+        for (path, installed) in [
+            ("/usr/share/lua/5.4/pl/path.lua", true),
+            ("/home/me/.luarocks/lib/lua/5.1/lfs.so", true),
+            ("/home/me/share/lua/main.lua", false),
+            ("/home/me/lua/5.4/main.lua", false),
+            ("/home/me/share/lua/5.x/main.lua", false),
+        ] {
+            assert_eq!(is_installed(path.as_bytes()), installed, "{path}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ mod taking;
 mod writes;
 
 use crate::files::Stamp;
-use crate::files::path::LONGEST_PATH;
+use crate::files::path::{LONGEST_PATH, is_installed, working_directory};
 use crate::report;
 use crate::wire::letter::Letter;
 use crate::wire::record::{Index, Record, Worth};
@@ -416,10 +416,15 @@ impl Program {
         }
     }
 
-    /// Tells the user, once, that a file is watched, unless there are many.
+    /// Tells the user, once, that a file is watched, unless there are many, or it was
+    /// installed and is not what the user works in.
     fn announce(&self, path: &[u8], stamp: Stamp) {
         let board = self.channel.board();
+        let is_told = self.settings.watch_lines == u32::MAX
+            || !is_installed(path)
+            || path.starts_with(&working_directory());
         if stamp != Stamp::Absent
+            && is_told
             && board.announce(path)
             && board.count_watched() <= self.settings.watch_lines
         {
