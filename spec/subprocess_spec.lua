@@ -7,6 +7,7 @@
 
 local posix = require 'posix'
 local support = require 'spec.support'
+local lines = require 'spec.support.lines'
 local syscalls = require 'spec.support.syscalls'
 
 --- The number of living processes with this command line.
@@ -286,5 +287,30 @@ support.each_lua(function(lua)
     running:expect_match '^pid (%d+)\n'
     running:stop()
     assert.equal('', running:unread())
+  end)
+
+  describe('the line of a resume says why a file has no checkpoint of its own:', function()
+    for why, source in pairs {
+      ['a pipe to a subprocess is open'] = "open = io.popen('cat', 'w')",
+      ['an event queue is open'] = 'open = sys.epoll()',
+      ['a file is locked'] = "open = sys.open('lock', 66) assert(sys.flock(open, 6) == '0')",
+      ['there is more than one thread'] = 'open = sys.thread()',
+    } do
+      it(why, function()
+        local project, program = start({
+          ['main.lua'] = "local sys = require 'syscalls' dofile 'first.lua' local open\n" .. source
+            .. "\ndofile 'second.lua' print(open ~= nil) io.stdout:flush() io.read()",
+          ['first.lua'] = '', ['second.lua'] = '',
+        }, { '--exact', '--no-watch-lines', '--filter', '/%a+%.lua$', '--ignore', '/syscalls%.lua$' })
+        program:expect 'true\n'
+        project:write('second.lua', '-- edited')
+        program:expect(lines.resuming(project:path 'second.lua', project:path 'first.lua', nil, why))
+        program:expect 'true\n'
+        project:write('first.lua', '-- edited')
+        program:expect(lines.resuming(project:path 'first.lua'))
+        program:expect 'true\n'
+        program:stop 'INT'
+      end)
+    end
   end)
 end)

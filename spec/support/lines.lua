@@ -7,10 +7,15 @@ function lines.watch(path)
 end
 
 --- `from` is the checkpoint's name, where that is not the changed file itself. A path is shown as it is below the
---- project, where sessions of the specs begin. `what` happened to the file: it changed, if nothing is said.
-function lines.resuming(path, from, what)
+--- project, where sessions of the specs begin. `what` happened to the file: it changed, if nothing is said. `why` it
+--- has no checkpoint of its own: it shares that one, if nothing is said.
+function lines.resuming(path, from, what, why)
   local shown = from and ("'%s'"):format((from:gsub('^/.*/forkmon%-spec%-[^/]+/', ''))) or 'it'
-  if from and from:find '^/' then shown = shown .. ' (shares its checkpoint)' end
+  if from and why then
+    shown = ('%s (none since: %s)'):format(shown, why)
+  elseif from and from:find '^/' then
+    shown = shown .. ' (shares its checkpoint)'
+  end
   return ("[forkmon] file '%s' %s, resuming from %s..\n"):format(path, what or 'changed', shown)
 end
 

@@ -115,7 +115,7 @@ function Transcript:forkmon_says(line)
   end
   cause = self:name(cause)
   assert(self:is_edited(cause), 'resumed for a file that nobody edited: ' .. cause)
-  action = action:gsub(' %(shares its checkpoint%)$', '')
+  action = action:gsub(' %(shares its checkpoint%)$', ''):gsub(' %(none since: [^()]*%)$', '')
   local from = action == 'restarting' and 'the start' or self:name(action:match "^resuming from '?(.-)'?$")
   self.resumes = self.resumes + 1
   self.resume = { cause = cause, from = from == 'it' and cause or from }

@@ -72,6 +72,18 @@ pub enum Subject {
 }
 
 impl Declined {
+    /// Why, in a clause, where that is something of the program's that may go away again.
+    pub fn bar(self) -> Option<&'static str> {
+        match self {
+            Declined::Threads(_) => Some("there is more than one thread"),
+            Declined::Obstacle(Obstacle::Pipe) => Some("a pipe to a subprocess is open"),
+            Declined::Obstacle(Obstacle::Connection) => Some("a connection is open"),
+            Declined::Obstacle(Obstacle::Shared) => Some("an event queue is open"),
+            Declined::Obstacle(Obstacle::Lock) => Some("a file is locked"),
+            _ => None,
+        }
+    }
+
     /// What to warn of. Nothing where closing something is enough: the file joins a
     /// checkpoint until then.
     pub fn subject(self) -> Option<Subject> {

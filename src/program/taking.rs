@@ -50,6 +50,10 @@ impl Program {
                 if subject.is_some_and(|subject| self.is_first(subject)) {
                     self.warn(declined.to_string().as_bytes());
                 }
+                if let Some(why) = declined.bar() {
+                    let (path, why) = (name.to_vec(), why.into());
+                    self.channel.send(&Record::Barred { path, why });
+                }
                 (Err(declined), None)
             }
         }

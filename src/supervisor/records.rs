@@ -120,6 +120,7 @@ impl Supervisor {
                 self.pending.waits().begin(self.birth.now(), content);
             }
             Record::Awaited => self.waited(),
+            Record::Barred { path, why } => self.run.bar(path, why),
             Record::Warned(text) => {
                 self.outlets.emit("warning", |event| event.string("text", &text));
             }
@@ -174,6 +175,7 @@ impl Supervisor {
         }
         let (id, found) = self.sight.open(&path, |id| self.timeline.dependency(id).is_some());
         self.former.read(id);
+        self.run.depends(id, &path);
         let told = Dependency { checkpoint, stamp, content, digest: None, asked: None };
         let dependency = match checkpoint {
             None => self.read_before(id).unwrap_or(told),

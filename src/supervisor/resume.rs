@@ -42,6 +42,7 @@ impl Supervisor {
     pub(super) fn wake(&mut self) {
         let (target, cause) = self.pending.target(&self.timeline);
         let cause_id = cause;
+        let barred = cause.and_then(|path| self.run.barred(path)).map(<[u8]>::to_vec);
         let told = cause.map(|path| (self.became(path), self.others_than(path), self.lists(path)));
         let cause = cause.map(|path| self.sight.path(path).to_vec());
         self.pending.waits().resumed();
@@ -70,10 +71,10 @@ impl Supervisor {
         let title = checkpoint.title();
         tell(
             cause,
-            checkpoint
-                .line()
-                .filter(|_| is_part)
-                .map_or(Point::Checkpoint { title: &title, of_file }, Point::Line),
+            checkpoint.line().filter(|_| is_part).map_or(
+                Point::Checkpoint { title: &title, of_file, barred: barred.as_deref() },
+                Point::Line,
+            ),
         );
         let letter = Letter { count: self.run.count_resume(), changed };
         let woken = Woken::new(checkpoint, letter.changed.clone(), since);

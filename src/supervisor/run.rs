@@ -1,7 +1,9 @@
 //! The present run: its process, and when it began.
 
+use crate::files::PathId;
 use crate::session::own::send;
 use crate::sys::process::is_child;
+use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
 
 /// The running program, or the one that ran last.
@@ -16,6 +18,11 @@ pub struct Run {
     took: Option<Duration>,
     /// How many resumes there were.
     resumes: u64,
+    /// The file that the program is about to tell that it depends on, which could not have a
+    /// checkpoint of its own, and why.
+    bar: Option<(Vec<u8>, Vec<u8>)>,
+    /// The files that could not, and why.
+    barred: FxHashMap<PathId, Vec<u8>>,
 }
 
 impl Run {
@@ -27,7 +34,27 @@ impl Run {
             began: Instant::now(),
             took: None,
             resumes: 0,
+            bar: None,
+            barred: FxHashMap::default(),
         }
+    }
+
+    /// A file could not have a checkpoint of its own, and why.
+    pub fn bar(&mut self, path: Vec<u8>, why: Vec<u8>) {
+        self.bar = Some((path, why));
+    }
+
+    /// The program depends on a file, which has this path.
+    pub fn depends(&mut self, id: PathId, path: &[u8]) {
+        match self.bar.take_if(|(barred, _)| barred == path) {
+            Some((_, why)) => self.barred.insert(id, why),
+            None => self.barred.remove(&id),
+        };
+    }
+
+    /// Why a file could not have a checkpoint of its own.
+    pub fn barred(&self, id: PathId) -> Option<&[u8]> {
+        self.barred.get(&id).map(Vec::as_slice)
     }
 
     /// The program's process, if it has not been reaped.
@@ -103,6 +130,17 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_barred_until_it_is_read_without_that() {
+        let mut run = Run::new(7);
+        run.bar(b"/a".into(), b"why".into());
+        run.depends(1, b"/b");
+        run.depends(2, b"/a");
+        assert_eq!((run.barred(1), run.barred(2)), (None, Some(&b"why"[..])));
+        run.depends(2, b"/a");
+        assert_eq!(run.barred(2), None);
+    }
 
     #[test]
     fn the_time_of_a_resumed_run_includes_what_came_before_its_checkpoint() {

@@ -41,6 +41,8 @@ pub enum Point<'a> {
         title: &'a [u8],
         /// It was taken for the file of that name.
         of_file: bool,
+        /// Why the file that decides it has none of its own.
+        barred: Option<&'a [u8]>,
     },
     /// At this line of the file that decides it.
     Line(u32),
@@ -68,12 +70,16 @@ pub fn resuming(cause: Option<Cause>, point: Point, directory: &[u8]) -> Vec<u8>
         Point::Checkpoint { title, .. } if cause.is_some_and(|cause| cause.path == title) => {
             line.extend(b"resuming from it");
         }
-        Point::Checkpoint { title, of_file } => {
+        Point::Checkpoint { title, of_file, barred } => {
             line.extend(b"resuming from '");
             line.extend(if of_file { short(title, directory) } else { title });
             line.push(b'\'');
-            if of_file && cause.is_some() {
-                line.extend(b" (shares its checkpoint)");
+            match barred {
+                Some(why) if cause.is_some() => {
+                    line.extend([b" (none since: ", why, b")"].concat());
+                }
+                None if of_file && cause.is_some() => line.extend(b" (shares its checkpoint)"),
+                _ => {}
             }
         }
     }
@@ -133,7 +139,7 @@ mod tests {
     }
 
     fn file(title: &str) -> Point<'_> {
-        Point::Checkpoint { title: title.as_bytes(), of_file: true }
+        Point::Checkpoint { title: title.as_bytes(), of_file: true, barred: None }
     }
 
     #[test]
@@ -156,7 +162,15 @@ mod tests {
             );
             assert_eq!(line(cause, file(title)), expected);
         }
-        let label = Point::Checkpoint { title: b"/home/bart/x", of_file: false };
+        let point = Point::Checkpoint {
+            title: b"/home/bart/lib/a.lua",
+            of_file: true,
+            barred: Some(b"an event queue is open"),
+        };
+        let expected = "file '/home/bart/b.lua' changed, resuming from 'lib/a.lua' \
+                        (none since: an event queue is open)..";
+        assert_eq!(line(cause, point), expected);
+        let label = Point::Checkpoint { title: b"/home/bart/x", of_file: false, barred: None };
         let expected = "file '/home/bart/b.lua' changed, resuming from '/home/bart/x'..";
         assert_eq!(line(cause, label), expected);
     }

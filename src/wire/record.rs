@@ -165,6 +165,14 @@ pub enum Record {
     Awaits,
     /// It waits for none any more.
     Awaited,
+    /// No checkpoint could be taken before a file is read, which joins the last one for this
+    /// reason. What it depends on is told next.
+    Barred {
+        /// Absolute path.
+        path: Vec<u8>,
+        /// A clause for people.
+        why: Vec<u8>,
+    },
 }
 
 /// The tag of the record that is also written path by path.
@@ -185,6 +193,7 @@ wire!(enum Record {
     12 => Awaits,
     13 => Awaited,
     14 => Made { path },
+    15 => Barred { path, why },
 });
 wire!(struct Part { offset, line, digest, stamp, content });
 wire!(struct Worth { explicit, hot, separated });
@@ -351,6 +360,7 @@ mod tests {
             settings().prop_map(Record::Configured),
             path().prop_map(Record::Warned),
             path().prop_map(|path| Record::Made { path }),
+            (path(), path()).prop_map(|(path, why)| Record::Barred { path, why }),
             Just(Record::Awaits),
             Just(Record::Awaited),
             any::<Option<Index>>().prop_map(|after| Record::Outdated { after }),
