@@ -57,6 +57,7 @@ describe('the default filter', function()
     assert.equal('%.lua$;%.nelua$', command.default_filter({ 'nelua', '-o', 'x.nelua', 'y.nelua', 'z.lua' }, readable))
     assert.equal('%.lua$', command.default_filter({ 'nelua', 'missing.nelua', 'dir/name', 'a.b-c' }, readable))
     assert.equal('%.lua$', command.default_filter({ 'run.sh' }, readable))
+    assert.equal('%.lua$;/%.busted$', command.default_filter({ '/usr/bin/busted', 'spec' }, readable))
   end)
 end)
 

@@ -85,6 +85,17 @@ support.describe('busted', function()
     program:stop()
   end)
 
+  it('notices .busted', function()
+    local project = support.project(suite)
+    project:write('.busted', "return { default = { output = 'plainTerminal', pattern = 'a_spec' } }")
+    local program = under_forkmon(project, {})
+    program:expect '1 success / 0 failures'
+    support.await_idle(program)
+    project:write('.busted', "return { default = { output = 'plainTerminal', pattern = '_spec' } }")
+    program:expect '3 successes / 0 failures'
+    program:stop()
+  end)
+
   describe('tells the same as without forkmon', function()
     local files = {
       ['spec/a_spec.lua'] = "describe('a', function() it('passes #quick', function() end) "

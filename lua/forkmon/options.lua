@@ -67,9 +67,10 @@ local function number(text)
   return tonumber(text) or text
 end
 
---- What forkmon does for single programs: see forkmon.integrations.
+--- What forkmon does for single programs: see forkmon.integrations. `files` are patterns for what else of theirs the
+--- command watches by default.
 options.integrations = {
-  { name = 'busted',
+  { name = 'busted', files = '/%.busted$',
     doc = 'loads each spec file just before its specs run, and runs those last that were edited last' },
 }
 

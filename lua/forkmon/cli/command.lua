@@ -44,12 +44,17 @@ function command.parse(arguments)
   return { action = parsed.last and sub(parsed.last, 3) or 'run', texts = texts, program = parsed.words }
 end
 
---- The filter for a program when the user gave none: Lua files, and what is of the kind of its file arguments.
+--- The filter for a program when the user gave none: Lua files, what is of the kind of its file arguments, and what an
+--- integration knows.
 ---@param program string[]
 ---@param readable fun(path: string): boolean
 ---@return string patterns
 function command.default_filter(program, readable)
   local patterns, seen = { '%.lua$' }, { lua = true }
+  local name = match(program[1] or '', '[^/]*$')
+  for _, integration in ipairs(options.integrations) do
+    if integration.name == name then patterns[#patterns + 1] = integration.files end
+  end
   for index = 2, #program do
     local extension = match(program[index], '%.([%w_]+)$')
     if extension and not seen[extension] and readable(program[index]) then
