@@ -206,12 +206,9 @@ local TICKS = 0.03
 function Session:await_script()
   support.wait_until('the main script to be read', function()
     if self.program.entry == 'enable' then
-      -- It must have been read. From `enable` on, which flushes the next output, every edit counts; one from
-      -- before is known by its time.
+      -- It must have been read, and what comes now must be later than the start, as the kernel tells it.
       self:listen(0)
-      local text = self.process.stdout.text
-      local _, read = text:find('begun\n', 1, true)
-      return read and (#text > read or clock.now() - self.began > TICKS)
+      return self.process.stdout.text:find('begun\n', 1, true) and clock.now() - self.began > TICKS
     end
     -- The command must have found it, and become the interpreter.
     local environment = support.proc.environ(self.process.pid)

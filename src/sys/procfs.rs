@@ -73,19 +73,23 @@ pub fn started(pid: i32) -> Option<Started> {
 }
 
 /// When this process was started, in nanoseconds since the epoch; a little late
-/// rather than early.
+/// rather than early. The kernel tells it in ticks, and that it was no later than the processor
+/// time ago which it has used.
 pub fn process_start() -> i64 {
     let ticks = stat(std::process::id() as i32).map(|found| found.started);
     let boot_clock = nix::time::clock_gettime(ClockId::CLOCK_BOOTTIME);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let used = nix::time::clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+        .map_or(0, |used| used.tv_sec() * 1_000_000_000 + used.tv_nsec());
+    let latest = now.as_nanos() as i64 - used;
     match (ticks, boot_clock) {
         (Some(ticks), Ok(clock)) => {
             // USER_HZ is 100 on every architecture that /proc is read on.
             let since_boot = (ticks as i64 + 1) * 10_000_000;
             let uptime = clock.tv_sec() * 1_000_000_000 + clock.tv_nsec();
-            now.as_nanos() as i64 - uptime + since_boot
+            latest.min(now.as_nanos() as i64 - uptime + since_boot)
         }
-        _ => now.as_nanos() as i64,
+        _ => latest,
     }
 }
 
@@ -197,6 +201,15 @@ pub fn descendants(roots: &[Pid], except: &HashSet<i32>) -> Vec<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_process_was_started_before_it_did_what_it_has_done() {
+        let used = nix::time::clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap();
+        let start = process_start();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let used = used.tv_sec() * 1_000_000_000 + used.tv_nsec();
+        assert!(start <= now.as_nanos() as i64 - used);
+    }
 
     #[test]
     fn pids_of_one_tick_are_in_the_order_in_which_they_are_given_out() {
