@@ -9,7 +9,6 @@ local config = require 'forkmon.config'
 local depfile = require 'forkmon.depfile'
 local filter = require 'forkmon.filter'
 local hooks = require 'forkmon.hooks'
-local integrations = require 'forkmon.integrations'
 local loaded = require 'forkmon.loaded'
 local native = require 'forkmon.native'
 local options = require 'forkmon.options'
@@ -182,9 +181,10 @@ local host = {
 
 --- What has to be called with which modules when they are loaded.
 local function adapters()
-  local name = integrations.of(loaded.script(core.cmdline()), settings.no_integration)
+  local name = options.integration(loaded.script(core.cmdline()), settings.no_integration)
   if not name then return {} end
-  return integrations.adapters(name, require('forkmon.integrations.' .. name), host, core.warn)
+  local integration = require('forkmon.integrations.' .. name)
+  return require('forkmon.integrations').adapters(name, integration, host, core.warn)
 end
 
 --- Completes the settings by what the core needs to know of the program at its start.

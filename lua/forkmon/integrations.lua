@@ -4,9 +4,6 @@
 -- and only in a program whose script has its name. It names modules, and gets each of them when that is loaded, before
 -- the program does.
 
-local options = require 'forkmon.options'
-
-local match = string.match
 local ipairs, pcall, tostring = ipairs, pcall, tostring
 
 local integrations = {}
@@ -21,22 +18,6 @@ local integrations = {}
 ---@field on_resume fun(callback: fun(resume: forkmon.Resume)) as forkmon.on_resume, but nothing is said of connections
 ---@field absolute fun(path: string): string
 ---@field is_edited fun(path: string): boolean whether an absolute path has been edited in this session
-
---- The integration of a program, if there is one that is wanted.
----@param script string|nil the program's
----@param unwanted string[]
----@return string|nil name
-function integrations.of(script, unwanted)
-  local name = script and match(script, '[^/]*$')
-  for _, known in ipairs(options.integrations) do
-    if known.name == name then
-      for _, other in ipairs(unwanted) do
-        if other == name then return nil end
-      end
-      return name
-    end
-  end
-end
 
 --- What is to be called with each module that the integration adapts, when it is loaded.
 ---@param name string of the integration

@@ -56,9 +56,9 @@ local MOST_REACHED = 4000
 function loaded.reachable()
   local files, named = {}, {}
   local seen, queue, last = {}, { package.loaded, getregistry() }, 2
-  -- Ours are no part of the program.
+  -- Ours are no part of the program, and those of the interpreter are many.
   for name, value in pairs(package.loaded) do
-    if type(name) == 'string' and (name == 'forkmon' or sub(name, 1, 8) == 'forkmon.') then seen[value] = true end
+    if type(name) == 'string' and not is_looked_for(name) and name ~= '_G' then seen[value] = true end
   end
   local function reach(value)
     local kind = type(value)

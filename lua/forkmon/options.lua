@@ -11,8 +11,8 @@ local filter = require 'forkmon.filter'
 
 local ipairs, pairs, tonumber, tostring, type = ipairs, pairs, tonumber, tostring, type
 local floor, min = math.floor, math.min
-local byte, format, gmatch, gsub, lower, upper =
-  string.byte, string.format, string.gmatch, string.gsub, string.lower, string.upper
+local byte, format, gmatch, gsub, lower, match, upper =
+  string.byte, string.format, string.gmatch, string.gsub, string.lower, string.match, string.upper
 
 local options = {}
 
@@ -28,6 +28,20 @@ local negatives = { ['0'] = true, ['false'] = true, no = true, off = true }
 ---@return boolean
 function options.truthy(text)
   return text ~= nil and text ~= '' and not negatives[lower(text)]
+end
+
+--- The integration of a program, if there is one that is wanted.
+---@param script string|nil the program's
+---@param unwanted string[] names of some that are not
+---@return string|nil name
+function options.integration(script, unwanted)
+  local name = script and match(script, '[^/]*$')
+  for _, other in ipairs(unwanted) do
+    if other == name then return nil end
+  end
+  for _, known in ipairs(options.integrations) do
+    if known.name == name then return name end
+  end
 end
 
 --- A whole number in the interpreter's integer type, where it has one.

@@ -48,11 +48,11 @@ pub fn working_directory() -> Vec<u8> {
 /// Whether a path is one of a module that was installed: below `share/lua/5.x` or `lib/lua/5.x`,
 /// as distributions and LuaRocks have it.
 pub fn is_installed(path: &[u8]) -> bool {
-    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-    parts.windows(3).any(|parts| {
-        matches!(parts[0], b"share" | b"lib")
-            && parts[1] == b"lua"
-            && matches!(parts[2], [b'5', b'.', minor] if minor.is_ascii_digit())
+    const MIDDLE: &[u8] = b"/lua/5.";
+    let middles = path.windows(MIDDLE.len()).enumerate().filter(|(_, part)| *part == MIDDLE);
+    middles.map(|(at, _)| (&path[..at], &path[at + MIDDLE.len()..])).any(|(before, after)| {
+        let is_below = before.ends_with(b"/share") || before.ends_with(b"/lib");
+        is_below && matches!(after, [minor, b'/', ..] if minor.is_ascii_digit())
     })
 }
 

@@ -420,11 +420,13 @@ impl Program {
     /// installed and is not what the user works in.
     fn announce(&self, path: &[u8], stamp: Stamp) {
         let board = self.channel.board();
-        let is_told = self.settings.watch_lines == u32::MAX
-            || !is_installed(path)
-            || path.starts_with(&working_directory());
+        let is_told = || {
+            self.settings.watch_lines == u32::MAX
+                || !is_installed(path)
+                || path.starts_with(&working_directory())
+        };
         if stamp != Stamp::Absent
-            && is_told
+            && is_told()
             && board.announce(path)
             && board.count_watched() <= self.settings.watch_lines
         {
