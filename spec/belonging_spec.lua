@@ -341,7 +341,9 @@ support.one_lua(function(lua)
         assert.equal('exited 0', how)
         assert.equal(1, support.count(said, project.root))
       end
-      assert.equal('exited 0', (ask(two, 'stop', '1')))
+      -- Who asks is in the container, too, and the kernel kills whoever is left there when its first process has ended.
+      local stopped = ask(two, 'stop', '1')
+      assert.truthy(stopped == 'exited 0' or stopped == 'killed 9', stopped)
       two:wait()
       local how, said = ask(one, 'status')
       assert.equal('exited 0', how)

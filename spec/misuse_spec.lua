@@ -146,8 +146,8 @@ support.each_lua(function(lua)
         .. lines.watch(project:path 'b.lua') .. 'b\n' .. lines.watch(project:path 'c.lua')
         .. 'c\nnil\t' .. why .. '\n')
       project:write('c.lua', "print 'c2'")
-      program:expect_exactly(lines.resuming(project:path 'c.lua', project:path 'a.lua') .. 'a\nb\nc2\nnil\t' .. why
-        .. '\n')
+      program:expect_exactly(lines.resuming(project:path 'c.lua', project:path 'a.lua', nil,
+        'there is more than one thread') .. 'a\nb\nc2\nnil\t' .. why .. '\n')
       program:stop 'INT'
     end)
   end)
